@@ -1,0 +1,176 @@
+"""Ridge regression for all folds of a cross-validation, with the penalty chosen inside each fold if there are several.
+
+    min  sum_i w_i (t_i - f_i)^2 + alpha ||beta||_K^2,    D_i = 1 / w_i,    A = K + alpha D
+
+The best alpha of a fold has the smallest weighted mean square of the leave-one-out residuals of its training samples, averaged
+over the targets: scikit-learn's ``RidgeCV(cv=None)``.
+"""
+
+import numpy as np
+
+from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve
+from fastsl._kernels.waist import leverages, weighted_ridge
+from fastsl._runtime.jit import helper
+
+
+@helper
+def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
+    """All folds from one inverse: with M = A^-1, c = M t and R the samples a fold does not train on,
+
+        f_R = t_R - z,    z = (M_RR)^-1 c_R                             held out
+        c'_T = c_T - M_TR z,    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT      the fold's own c and M
+        f_T = t_T - alpha D_T c'_T                                       fitted
+        leave-one-out residual of i in T: c'_i / M'_ii
+
+    M is made again only where a fold has other weights than the one before. Returns 0, or 1 where a matrix is not positive
+    definite.
+    """
+    n_folds = problems.train.shape[0]
+    best = np.full(n_folds, np.inf)
+    for alpha in alphas:
+        for fold in range(n_folds):
+            D = problems.ridge[problems.of_fold[fold]]
+            if problems.new_weights[fold]:
+                if _inverse(G, u, inv_c, alpha, D, M, rows) != 0:
+                    return 1
+                for t in range(c.shape[0]):
+                    for i in range(c.shape[1]):
+                        c[t, i] = 0.0
+                    for j in range(c.shape[1]):
+                        for i in range(c.shape[1]):
+                            c[t, i] += problems.targets[t, j] * M[j, i]
+            r = _held_out_residuals(problems, fold, M, c, A, z, S)
+            if r < 0:
+                return 1
+            if len(alphas) > 1:
+                error = _loo_error(problems, fold, D, M, c, A, rows, z, S[:r])
+                if not error < best[fold]:
+                    continue
+                best[fold] = error
+            _write_fold(problems, fold, alpha, D, M, c, z, S[:r], out)
+    return 0
+
+
+@helper
+def _inverse(G, u, inv_c, alpha, D, M, rows):
+    """M = (G + alpha D)^-1 bordered by u: both triangles."""
+    n = G.shape[0]
+    for i in range(n):
+        for j in range(i, n):
+            M[i, j] = G[i, j]
+        M[i, i] += alpha * D[i]
+        rows[0, i] = u[i]
+    if cholesky(M, n) != 0:
+        return 1
+    cholesky_solve(M, n, rows, 1)
+    cholesky_inverse(M, n)
+    border = inv_c
+    for i in range(n):
+        border += u[i] * rows[0, i]
+    for i in range(n):
+        for j in range(i, n):
+            M[i, j] -= rows[0, i] * rows[0, j] / border
+            M[j, i] = M[i, j]
+    return 0
+
+
+@helper
+def _held_out_residuals(problems, fold, M, c, A, z, R):
+    """List R, factor M_RR into A and solve for z, one row a target of the fold. Returns len(R), or -1."""
+    r = 0
+    for i in range(M.shape[0]):
+        if not problems.train[fold, i]:
+            R[r] = i
+            r += 1
+    for a in range(r):
+        for b in range(a, r):
+            A[a, b] = M[R[a], R[b]]
+    if r > 0 and cholesky(A, r) != 0:
+        return -1
+    first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
+    for q in range(first, last):
+        for a in range(r):
+            z[q - first, a] = c[problems.target[q], R[a]]
+    if r > 0:
+        cholesky_solve(A, r, z, last - first)
+    return r
+
+
+@helper
+def _loo_error(problems, fold, D, M, c, A, rows, z, R):
+    n, r = M.shape[0], R.shape[0]
+    first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
+    m = 0
+    for i in range(n):
+        if problems.train[fold, i]:
+            for a in range(r):
+                rows[m, a] = M[i, R[a]]
+            m += 1
+    if r > 0:
+        cholesky_solve(A, r, rows, m)
+    error, m = 0.0, 0
+    for i in range(n):
+        if problems.train[fold, i]:
+            diagonal = M[i, i]
+            for a in range(r):
+                diagonal -= M[i, R[a]] * rows[m, a]
+            m += 1
+            for q in range(first, last):
+                residual = c[problems.target[q], i]
+                for a in range(r):
+                    residual -= M[i, R[a]] * z[q - first, a]
+                error += (residual / diagonal) ** 2 / D[i]
+    return error
+
+
+@helper
+def _write_fold(problems, fold, alpha, D, M, c, z, R, out):
+    first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
+    for q in range(first, last):
+        target, place = problems.target[q], problems.out_ptr[q]
+        for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
+            residual = c[target, i]
+            for a in range(R.shape[0]):
+                if R[a] == i:
+                    residual = z[q - first, a]
+                    break
+                residual -= M[i, R[a]] * z[q - first, a]
+            if problems.train[fold, i]:
+                residual *= alpha * D[i]
+            out[place] = problems.targets[target, i] - residual
+            place += 1
+
+
+@helper
+def ridge_features(Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S, out):
+    """Fold by fold on the features; leave-one-out residual of i: (t_i - f_i) / (1 - h_i), h the leverages."""
+    n, n_folds = u.shape[0], problems.train.shape[0]
+    best = np.full(n_folds, np.inf)
+    for alpha in alphas:
+        for fold in range(n_folds):
+            first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
+            k, m = last - first, 0
+            for i in range(n):
+                D[i] = alpha * problems.ridge[first, i]
+                if problems.train[fold, i]:
+                    S[m] = i
+                    m += 1
+            for q in range(first, last):
+                T[q - first] = problems.targets[problems.target[q]]
+            if weighted_ridge(True, Phi, u, inv_c, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
+                return 1
+            if len(alphas) > 1:
+                leverages(Phi, u, inv_c, S[:m], D, A, rows, h)
+                error = 0.0
+                for i in S[:m]:
+                    for t in range(k):
+                        error += ((T[t, i] - F[t, i]) / (1.0 - h[i])) ** 2 / D[i] * alpha
+                if not error < best[fold]:
+                    continue
+                best[fold] = error
+            for q in range(first, last):
+                place = problems.out_ptr[q]
+                for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
+                    out[place] = F[q - first, i]
+                    place += 1
+    return 0

@@ -1,0 +1,72 @@
+"""Members of spheres: voxels of a mask within a radius, in mm, of given centres.
+
+    member(v, c)  <=>  || A (v - c) || <= radius
+
+``A`` is the 3 x 3 part of the affine, ``v`` and ``c`` are voxel coordinates.
+"""
+
+import numba as nb
+import numpy as np
+
+from fastsl._runtime.jit import entry, helper
+
+
+@helper
+def _sphere(row_of, centre, exact, wide, A, limit, out):
+    """Write the rows of one sphere to ``out`` in rising order (only count where ``out`` is empty); return how many.
+
+    A centre on the grid uses the table ``exact`` of offsets, which was computed once: the same shape everywhere. A
+    centre between voxels tests every offset of the table ``wide`` by its own distance.
+    """
+    nearest = np.rint(centre)
+    shift = centre - nearest
+    on_grid = shift[0] == 0.0 and shift[1] == 0.0 and shift[2] == 0.0
+    offsets = exact if on_grid else wide
+    n = 0
+    for k in range(offsets.shape[0]):
+        x = int(nearest[0]) + offsets[k, 0]
+        y = int(nearest[1]) + offsets[k, 1]
+        z = int(nearest[2]) + offsets[k, 2]
+        if (
+            x < 0
+            or y < 0
+            or z < 0
+            or x >= row_of.shape[0]
+            or y >= row_of.shape[1]
+            or z >= row_of.shape[2]
+        ):
+            continue
+        row = row_of[x, y, z]
+        if row < 0:
+            continue
+        if not on_grid:
+            squared = 0.0
+            for i in range(3):
+                step = 0.0
+                for j in range(3):
+                    step += A[i, j] * (offsets[k, j] - shift[j])
+                squared += step * step
+            if squared > limit * limit:
+                continue
+        if out.size:
+            out[n] = row
+        n += 1
+    return n
+
+
+@entry
+def count_members(row_of, centres, exact, wide, A, limit, counts):
+    """Sphere sizes: ``counts[c]`` for every row of ``centres`` (n_centres, 3), float64 voxel coordinates."""
+    nothing = np.empty(0, np.int32)
+    for c in nb.prange(centres.shape[0]):
+        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, nothing)
+
+
+@entry
+def fill_members(row_of, centres, exact, wide, A, limit, indptr, indices):
+    """Sphere members: ``indices[indptr[c]:indptr[c + 1]]`` for every row of ``centres``."""
+    for c in nb.prange(centres.shape[0]):
+        if indptr[c] < indptr[c + 1]:
+            _sphere(
+                row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]]
+            )

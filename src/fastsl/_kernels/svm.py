@@ -1,0 +1,177 @@
+"""Support vector machines in the primal, exact: no tolerance to tune.
+
+    min  1/2 ||w||^2 + sum_i C_i loss(y_i f_i),   f = K beta      y = +-1, intercept penalised as K has it
+    squared hinge   loss(v) = max(0, 1 - v)^2
+    hinge           loss(v) = max(0, 1 - v)
+"""
+
+import numpy as np
+
+from fastsl._kernels.waist import weighted_ridge
+from fastsl._runtime.jit import helper
+
+#: Margins that differ from 1 by less are ties: either side of them gives the same decision values. The second, looser
+#: tolerance is for systems whose rounding is larger; it applies after as many steps as are known to suffice elsewhere.
+_TIE, _LOOSE_TIE, _PATIENCE, _MOST_STEPS = 1e-10, 1e-7, 30, 200
+
+
+@helper
+def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, beta_new):
+    """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
+
+    On the active set S = {i : y_i f_i < 1} the loss is that of ridge regression: solve it there, read off the new S,
+    and stop when S stands still: the exact optimum. An exact line search between steps excludes cycles.
+
+    ``F`` (1, n) enters as a guess of the decision values (all zero: start from all samples) and leaves as the
+    solution, with ``beta``. The solution depends on the last S alone, not on the guess.
+    Returns 0, 1 (not positive definite) or 2 (no standstill).
+    """
+    n, y = T.shape[1], T[0]
+    for step in range(_MOST_STEPS):
+        m = 0
+        for i in range(n):
+            if train[i] and y[i] * F[0, i] < 1.0:
+                S[m] = i
+                m += 1
+        if m == 0:  # a guess may be that good for other labels; zero is the start that always works
+            F[:] = 0.0
+            continue
+        if weighted_ridge(primal, Z, u, inv_c, S[:m], D, T, A, rows, F_new, beta_new) != 0:
+            return 1
+        tie = _TIE if step < _PATIENCE else _LOOSE_TIE
+        moved, a = False, 0
+        for i in range(n):
+            if a < m and S[a] == i:
+                a += 1
+                moved |= y[i] * F_new[0, i] > 1.0 + tie
+            elif train[i]:
+                moved |= y[i] * F_new[0, i] < 1.0 - tie
+        t = 1.0
+        if moved and step > 0:
+            t = _line_search(train, D, y, F[0], beta[0], F_new[0], beta_new[0])
+        for i in range(n):
+            F[0, i] = F_new[0, i] if t == 1.0 else F[0, i] + t * (F_new[0, i] - F[0, i])
+            beta[0, i] = beta_new[0, i] if t == 1.0 else beta[0, i] + t * (beta_new[0, i] - beta[0, i])
+        if not moved:
+            return 0
+    return 2
+
+
+@helper
+def _line_search(train, D, y, f, beta, f_new, beta_new):
+    """Minimise the objective along the step: its derivative g is piecewise linear and rising, with slope h."""
+    n = f.shape[0]
+    g0, h0 = 0.0, 0.0
+    for i in range(n):
+        g0 += (beta_new[i] - beta[i]) * f[i]
+        h0 += (beta_new[i] - beta[i]) * (f_new[i] - f[i])
+    low, high, t = 0.0, np.inf, 1.0
+    for _ in range(60):
+        g, h = g0 + t * h0, h0
+        for i in range(n):
+            if train[i]:
+                step = f_new[i] - f[i]
+                gap = y[i] - f[i] - t * step
+                if y[i] * gap > 0.0:
+                    g -= step * gap / D[i]
+                    h += step * step / D[i]
+        if g > 0.0:
+            high = t
+        else:
+            low = t
+        if h <= 0.0:
+            return t
+        following = t - g / h
+        if not low < following < high:
+            following = 0.5 * (low + high) if high < np.inf else 2.0 * t
+        if abs(following - t) <= 1e-14 * t:
+            break
+        t = following
+    return t
+
+
+@helper
+def hinge(primal, Z, u, inv_c, S, C, T, A, rows, F, beta, D, R, dF, dbeta, low, high):
+    """Interior point method for the dual, 0 <= a_i <= C_i with a = y beta:
+
+        min  1/2 a' Q a - sum(a),   Q_ij = y_i y_j K_ij
+
+    with multipliers low (a >= 0) and high (a <= C). Each step solves one ridge system with D = low/a + high/(C - a)
+    (Ferris and Munson 2003, SIAM J. Optim. 13:783). ``S`` holds the training samples. Ends at complementarity
+    1e-11 C. Returns 0, 1 (not positive definite) or 2 (no convergence).
+    """
+    y, m = T[0], S.shape[0]
+    positive, negative = 0.0, 0.0
+    for i in S:
+        if y[i] > 0.0:
+            positive += C[i]
+        else:
+            negative += C[i]
+    beta[:] = 0.0
+    for i in S:
+        # Start with sum(beta) = 0: K is nearly constant for raw data, and its constant must not drown the rest.
+        share = min(1.0, negative / positive) if y[i] > 0.0 else min(1.0, positive / negative)
+        low[i], high[i], beta[0, i] = 1.0, 1.0, 0.5 * share * C[i] * y[i]
+    _apply(primal, Z, u, inv_c, S, beta[0], F[0])
+    centring = 0.1
+    for _ in range(200):
+        mu, residual = 0.0, 0.0
+        for i in S:
+            a = y[i] * beta[0, i]
+            mu += (low[i] * a + high[i] * (C[i] - a)) / (2.0 * m)
+            residual = max(residual, abs(y[i] * F[0, i] - 1.0 - low[i] + high[i]))
+        if mu <= 1e-11 * C[S[0]] and residual <= 1e-9:
+            return 0
+        target = centring * mu
+        for i in S:
+            a = y[i] * beta[0, i]
+            D[i] = low[i] / a + high[i] / (C[i] - a)
+            R[0, i] = y[i] * (1.0 - y[i] * F[0, i] + target / a - target / (C[i] - a))
+        if weighted_ridge(primal, Z, u, inv_c, S, D, R, A, rows, dF, dbeta) != 0:
+            return 1
+        longest = 1.0
+        for i in S:
+            a, da = y[i] * beta[0, i], y[i] * dbeta[0, i]
+            dlow = target / a - low[i] - low[i] / a * da
+            dhigh = target / (C[i] - a) - high[i] + high[i] / (C[i] - a) * da
+            longest = min(longest, _room(a, da), _room(C[i] - a, -da))
+            longest = min(longest, _room(low[i], dlow), _room(high[i], dhigh))
+        for i in S:
+            a, da = y[i] * beta[0, i], y[i] * dbeta[0, i]
+            low[i] += longest * (target / a - low[i] - low[i] / a * da)
+            high[i] += longest * (target / (C[i] - a) - high[i] + high[i] / (C[i] - a) * da)
+            beta[0, i] += longest * dbeta[0, i]
+        for i in range(F.shape[1]):
+            F[0, i] += longest * dF[0, i]
+        centring = 0.01 if longest > 0.9 else 0.3
+    return 2
+
+
+@helper
+def _room(value, step):
+    """The part of ``step``, at most 1, that leaves at least half a per cent of ``value``."""
+    return 1.0 if step >= 0.0 else min(1.0, -0.995 * value / step)
+
+
+@helper
+def _apply(primal, Z, u, inv_c, S, beta, f):
+    """f = K[:, S] beta_S"""
+    n, p = Z.shape
+    g = 0.0
+    for i in S:
+        g += u[i] * beta[i]
+    g = g / inv_c if inv_c < np.inf else 0.0
+    for i in range(n):
+        f[i] = g * u[i]
+    if primal:
+        w = np.zeros(p)
+        for i in S:
+            for q in range(p):
+                w[q] += beta[i] * Z[i, q]
+        for i in range(n):
+            for q in range(p):
+                f[i] += Z[i, q] * w[q]
+    else:
+        for j in S:
+            for i in range(n):
+                f[i] += beta[j] * Z[j, i]

@@ -1,0 +1,91 @@
+"""The two decorators behind every compiled function of the package.
+
+``@entry`` marks what Python calls: parallel, without the GIL, cached on disk. ``@helper`` marks what only entries
+call: compiled into them and never cached alone.
+
+Numba's cache looks at the file of the *entry* only; a helper that changed in another file would go on answering with
+the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
+digest of every kernel source, and a change anywhere makes a new one. ``fastmath`` stays off everywhere: results
+must not depend on how a loop was vectorised.
+"""
+
+import hashlib
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+from fastsl._version import __version__
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_decorating = threading.Lock()
+
+
+def source_digest(folder: Path = _PACKAGE) -> str:
+    """Digest of all compiled code: every source below ``_kernels`` and this file."""
+    digest = hashlib.sha256()
+    for source in sorted((folder / "_kernels").glob("*.py")) + [folder / "_runtime" / "jit.py"]:
+        digest.update(source.name.encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def cache_base() -> Path:
+    """``NUMBA_CACHE_DIR`` when set, else ``fastsl`` in the user's cache folder."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastsl"
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _find_cache_folder() -> Path | None:
+    try:
+        folder = cache_base() / f"kernels-{__version__}-{source_digest()}"
+    except RuntimeError:  # Path.home() where no home directory can be determined
+        return None
+    if _usable(folder):
+        return folder
+    warnings.warn(
+        f"fastsl cannot write its compile cache to {folder}: kernels will be compiled again in every process "
+        "(some 10 s). Point NUMBA_CACHE_DIR to a folder that you can write to.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+CACHE_FOLDER: Path | None = _find_cache_folder()
+
+
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile lazily as a parallel, GIL-free kernel, cached in this version's own folder."""
+    options: dict[str, Any] = {"parallel": True, "nogil": True, "error_model": "numpy"}
+    if CACHE_FOLDER is None:
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+    # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
+    with _decorating:
+        previous = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(CACHE_FOLDER)
+        try:
+            return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        finally:
+            numba.config.CACHE_DIR = previous
+
+
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as a part of the entries that call it."""
+    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]

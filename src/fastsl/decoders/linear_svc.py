@@ -1,0 +1,46 @@
+"""LinearSVC: squared hinge and hinge loss, l2 penalty, one against the rest."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels import decode
+from fastsl.decoders.problems import Plan, classification_problems
+from fastsl.folds import Folds
+
+
+def refuse(estimator: Any) -> str | None:
+    """Say what of this LinearSVC is not compiled; None when all is."""
+    if estimator.penalty != "l2":
+        return f"penalty={estimator.penalty!r} is not a ridge penalty"
+    if estimator.multi_class != "ovr":
+        return f"multi_class={estimator.multi_class!r} is one joint problem"
+    return None
+
+
+def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    """Solve to the optimum, whatever ``tol``, ``max_iter``, ``dual`` and ``random_state`` say.
+
+    liblinear's objective: the intercept is a feature of constant value ``intercept_scaling`` and is penalised.
+    """
+
+    problems, fold_classes = classification_problems(
+        y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
+    )
+    squared = estimator.loss == "squared_hinge"
+
+    def run(block: Any, problems: Any, out: Any, status: Any) -> None:
+        decode.linear_svc(block, problems, squared, out, status)
+
+    return Plan(
+        name="LinearSVC",
+        run=run,
+        problems=problems,
+        intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
+        # The hinge loss has no ridge of its own: its systems end near singular, so it gets all the digits there are.
+        regulariser=0.5 * float(problems.ridge.min(initial=np.inf)) if squared else 0.0,
+        y=y,
+        folds=folds,
+        fold_classes=fold_classes,
+    )

@@ -1,0 +1,85 @@
+"""Ridge, RidgeClassifier, and both with the penalty chosen by leave-one-out inside each fold."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels import decode
+from fastsl.decoders.problems import Plan, classification_problems, regression_problems
+from fastsl.folds import Folds
+
+_EXACT_SOLVERS = ("auto", "svd", "cholesky")
+
+
+def refuse_fixed(estimator: Any) -> str | None:
+    """Say what of this Ridge or RidgeClassifier is not compiled; None when all is."""
+    if estimator.positive:
+        return "positive=True constrains the weights"
+    if estimator.solver not in _EXACT_SOLVERS:
+        return f"solver={estimator.solver!r} stops at a tolerance"
+    return _refuse_alphas(np.ravel(estimator.alpha), "alpha")
+
+
+def refuse_cv(estimator: Any) -> str | None:
+    """Say what of this RidgeCV or RidgeClassifierCV is not compiled; None when all is."""
+    if estimator.cv is not None:
+        return "cv inside the estimator is not leave-one-out"
+    if estimator.scoring is not None:
+        return f"scoring={estimator.scoring!r} inside the estimator"
+    if getattr(estimator, "alpha_per_target", False):
+        return "alpha_per_target=True"
+    return _refuse_alphas(np.ravel(estimator.alphas), "alphas")
+
+
+def _refuse_alphas(alphas: NDArray[Any], name: str) -> str | None:
+    if alphas.dtype.kind not in "iuf" or not (alphas > 0).all():
+        return f"{name}={alphas.tolist()} is not positive: without a penalty the solution is not unique"
+    if name == "alpha" and len(alphas) > 1:
+        return "alpha has one value for each of several targets"
+    return None
+
+
+def _plan(
+    estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.float64], classifier: bool
+) -> Plan:
+    fold_classes: tuple[NDArray[Any] | None, ...] = (None,) * len(folds)
+    if classifier:
+        problems, fold_classes = classification_problems(y, folds, estimator.class_weight)
+    else:
+        problems = regression_problems(y, folds)
+
+    def run(block: Any, problems: Any, out: Any, status: Any) -> None:
+        decode.ridge(block, problems, alphas, out, status)
+
+    return Plan(
+        name=type(estimator).__name__,
+        run=run,
+        problems=problems,
+        intercept=math.inf if estimator.fit_intercept else 0.0,
+        regulariser=float(alphas.min() * problems.ridge.min(initial=np.inf)),
+        y=y,
+        folds=folds,
+        fold_classes=fold_classes,
+    )
+
+
+def plan_fixed_regressor(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    """Ridge."""
+    return _plan(estimator, y, folds, np.ravel(estimator.alpha).astype(np.float64), False)
+
+
+def plan_fixed_classifier(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    """RidgeClassifier."""
+    return _plan(estimator, y, folds, np.ravel(estimator.alpha).astype(np.float64), True)
+
+
+def plan_cv_regressor(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    """RidgeCV."""
+    return _plan(estimator, y, folds, np.ravel(estimator.alphas).astype(np.float64), False)
+
+
+def plan_cv_classifier(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    """RidgeClassifierCV."""
+    return _plan(estimator, y, folds, np.ravel(estimator.alphas).astype(np.float64), True)

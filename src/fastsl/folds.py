@@ -1,0 +1,159 @@
+"""Cross-validation splits and labels, drawn and checked once for all spheres."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import KFold, check_cv
+from sklearn.utils.multiclass import type_of_target
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Train and test samples of every fold, as sample numbers."""
+
+    n_samples: int
+    train: tuple[NDArray[np.int64], ...]
+    test: tuple[NDArray[np.int64], ...]
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def __iter__(self) -> Any:
+        return zip(self.train, self.test, strict=True)
+
+    def train_masks(self) -> NDArray[np.bool_]:
+        """Training samples of each fold, shape (n_folds, n_samples)."""
+        masks = np.zeros((len(self), self.n_samples), bool)
+        for mask, train in zip(masks, self.train, strict=True):
+            mask[train] = True
+        return masks
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether a fold trains on a sample twice (bootstraps)."""
+        return any(len(np.unique(train)) < len(train) for train in self.train)
+
+
+def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -> NDArray[Any]:
+    """Return y as a 1-D array that the kind of estimator ``name`` can learn, or say why it cannot be."""
+    if y is None:
+        raise TypeError(f"y is missing: {name} needs one label or value for each of the {n_samples} volumes.")
+    target = np.asarray(y)
+    if target.ndim == 2 and target.shape[1] == 1:
+        target = target[:, 0]
+    if target.ndim != 1:
+        raise ValueError(f"y must be one-dimensional, one entry a volume, got shape {target.shape}.")
+    if len(target) != n_samples:
+        raise ValueError(
+            f"y has {len(target)} entries but the images have {n_samples} volumes; give one label a volume "
+            "(select volumes and labels together, for instance with nibabel's img.slicer[..., keep])."
+        )
+    _check_no_missing(target)
+    kind = type_of_target(target)
+    if classifier:
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(
+                f"y is {kind} but {name} is a classifier: give class labels, or use a regressor such as "
+                "estimator='ridge'."
+            )
+        if len(np.unique(target)) < 2:
+            raise ValueError(
+                f"y holds one class only ({target[0]!r}): a classifier needs at least two."
+            )
+    return target
+
+
+def _check_no_missing(target: NDArray[Any]) -> None:
+    if target.dtype.kind == "f":
+        missing = ~np.isfinite(target)
+    elif target.dtype == object:
+        missing = np.array([entry is None or entry != entry for entry in target])
+    else:
+        return
+    if missing.any():
+        raise ValueError(
+            f"y has {np.count_nonzero(missing)} missing or infinite entries (Input contains NaN), the first at volume "
+            f"{np.flatnonzero(missing)[0]}; leave those volumes out of imgs, y and groups."
+        )
+
+
+def _check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
+    if groups is None:
+        return None
+    values = np.asarray(groups)
+    if values.ndim != 1 or len(values) != n_samples:
+        raise ValueError(
+            f"groups must have one entry a volume: {n_samples} expected, got shape {values.shape}."
+        )
+    return values
+
+
+def draw_folds(
+    cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, classifier: bool = True
+) -> Folds:
+    """Draw the splits of ``cv`` once.
+
+    ``None`` and integers mean stratified folds for a classifier, plain folds otherwise, unshuffled, 5 by default;
+    else a scikit-learn splitter or (train, test) pairs. Unseeded splitters are thus the same for every sphere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no cross-validation, groups of another length, splits that are empty or name no sample.
+    """
+    n_samples = len(y)
+    checked_groups = _check_groups(groups, n_samples)
+    if isinstance(cv, bool | str | float) or (isinstance(cv, int | np.integer) and cv < 2):
+        raise ValueError(
+            f"cv={cv!r} is no cross-validation: give an integer of at least 2, a scikit-learn splitter, or (train, test) "
+            "pairs."
+        )
+    try:
+        splitter = check_cv(list(cv) if _is_pairs(cv) else cv, y, classifier=classifier)
+    except ValueError as error:
+        raise ValueError(
+            f"cv={cv!r} is no cross-validation: give an integer of at least 2, a scikit-learn splitter, or (train, test) "
+            f"pairs ({error})."
+        ) from error
+    if type(splitter) is KFold:
+        checked_groups = None  # scikit-learn would warn that KFold has no use for them; so would nobody be helped
+    with warnings.catch_warnings():
+        if cv is None:
+            warnings.filterwarnings("ignore", "The groups parameter is ignored")
+        pairs = [
+            (_sample_numbers(train, n_samples, "train"), _sample_numbers(test, n_samples, "test"))
+            for train, test in splitter.split(np.zeros((n_samples, 1)), y, checked_groups)
+        ]
+    if cv is None and checked_groups is not None:
+        warnings.warn(
+            "groups are given but cv=None is 5-fold cross-validation, which ignores them; pass "
+            "cv=LeaveOneGroupOut() to keep whole groups together.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if not pairs:
+        raise ValueError(f"cv={cv!r} gave no split.")
+    return Folds(n_samples, *zip(*pairs, strict=True))
+
+
+def _is_pairs(cv: Any) -> bool:
+    return isinstance(cv, Iterable) and not hasattr(cv, "split")
+
+
+def _sample_numbers(chosen: ArrayLike, n_samples: int, which: str) -> NDArray[np.int64]:
+    numbers = np.asarray(chosen)
+    if numbers.dtype == bool and numbers.shape == (n_samples,):
+        numbers = np.flatnonzero(numbers)
+    if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"cv gave {which} samples that are no list of sample numbers: {numbers!r}."
+        )
+    if numbers.min() < -n_samples or numbers.max() >= n_samples:
+        raise ValueError(
+            f"cv gave {which} sample {numbers.max()} but there are {n_samples} volumes, numbered from 0."
+        )
+    return numbers.astype(np.int64) % n_samples
