@@ -1,1 +1,36 @@
-"""fastsl"""
+"""fastsl: whole-brain searchlight decoding of fMRI images, compiled.
+
+Names are imported at first use, so that ``import fastsl`` and ``fastsl --help`` cost nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fastsl._version import __version__
+
+if TYPE_CHECKING:
+    from fastsl.neighbours import Neighbours as Neighbours
+    from fastsl.neighbours import sphere_neighbours as sphere_neighbours
+    from fastsl.phantom import make_phantom as make_phantom
+    from fastsl.search import search_light as search_light
+    from fastsl.searchlight import SearchLight as SearchLight
+
+_HOME = {
+    "Neighbours": "fastsl.neighbours",
+    "SearchLight": "fastsl.searchlight",
+    "make_phantom": "fastsl.phantom",
+    "search_light": "fastsl.search",
+    "sphere_neighbours": "fastsl.neighbours",
+}
+
+__all__ = ["Neighbours", "SearchLight", "__version__", "make_phantom", "search_light", "sphere_neighbours"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastsl' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

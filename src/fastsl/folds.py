@@ -81,7 +81,8 @@ def _check_no_missing(target: NDArray[Any]) -> None:
         )
 
 
-def _check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
+def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
+    """Return groups as an array with one entry a sample, or None."""
     if groups is None:
         return None
     values = np.asarray(groups)
@@ -106,7 +107,7 @@ def draw_folds(
         For what is no cross-validation, groups of another length, splits that are empty or name no sample.
     """
     n_samples = len(y)
-    checked_groups = _check_groups(groups, n_samples)
+    checked_groups = check_groups(groups, n_samples)
     if isinstance(cv, bool | str | float) or (isinstance(cv, int | np.integer) and cv < 2):
         raise ValueError(
             f"cv={cv!r} is no cross-validation: give an integer of at least 2, a scikit-learn splitter, or (train, test) "
@@ -157,3 +158,9 @@ def _sample_numbers(chosen: ArrayLike, n_samples: int, which: str) -> NDArray[np
             f"cv gave {which} sample {numbers.max()} but there are {n_samples} volumes, numbered from 0."
         )
     return numbers.astype(np.int64) % n_samples
+
+
+def whole_sample(n_samples: int) -> Folds:
+    """One fold that trains and tests on everything, for estimators that score themselves."""
+    everything = np.arange(n_samples)
+    return Folds(n_samples, (everything,), (everything,))

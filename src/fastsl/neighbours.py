@@ -29,15 +29,12 @@ class Neighbours:
         Centres in voxel coordinates of the mask; empty, shape (n_centres, 0), where centres have no coordinates.
     n_voxels : int
         Number of columns of the data matrix that ``indices`` point into.
-    max_size : int
-        The size of a complete sphere: no block of these neighbourhoods has a larger one.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     centres: NDArray[np.float64]
     n_voxels: int
-    max_size: int
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -65,7 +62,6 @@ class Neighbours:
             self.indices[first:last],
             self.centres[start:stop],
             self.n_voxels,
-            self.max_size,
         )
 
     def to_sparse(self) -> sparse.csr_array:
@@ -89,13 +85,11 @@ class Neighbours:
         if not A.has_canonical_format:
             A = A.copy()
             A.sum_duplicates()
-        sizes = np.diff(A.indptr)
         return cls(
             A.indptr.astype(np.int64),
             A.indices.astype(np.int32),
             np.empty((A.shape[0], 0)),
             A.shape[1],
-            int(sizes.max(initial=0)),
         )
 
 
@@ -108,7 +102,6 @@ class Spheres:
 
     centres: NDArray[np.float64]
     n_voxels: int
-    max_size: int
     _search: tuple[Any, ...] = field(repr=False)
 
     def __len__(self) -> int:
@@ -123,7 +116,7 @@ class Spheres:
         indptr = np.concatenate([[0], np.cumsum(counts)])
         indices = np.empty(indptr[-1], np.int32)
         _kernels.fill_members(row_of, centres, exact, wide, A, limit, indptr, indices)
-        return Neighbours(indptr, indices, centres, self.n_voxels, self.max_size)
+        return Neighbours(indptr, indices, centres, self.n_voxels)
 
 
 def check_radius(radius: object) -> float:
@@ -204,12 +197,7 @@ def plan_spheres(
     half_diagonal = np.linalg.norm(corners @ A.T, axis=1).max()
     on_grid = bool((points == np.rint(points)).all())
     wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal)
-    return Spheres(
-        points,
-        int(np.count_nonzero(inside)),
-        min(len(wide), int(np.count_nonzero(inside))),
-        (row_of, exact, wide, A, limit),
-    )
+    return Spheres(points, int(np.count_nonzero(inside)), (row_of, exact, wide, A, limit))
 
 
 def sphere_neighbours(

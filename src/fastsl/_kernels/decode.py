@@ -41,7 +41,6 @@ class Block(NamedTuple):
     indptr: NDArray[np.int64]  # (n_centres + 1,)
     indices: NDArray[np.int32]
     s2: float  # intercept: squared scale, 0 none, infinite free
-    wide: bool  # whether Gram products need float64
     features_below: int  # spheres with fewer voxels take the features path
     min_voxels: int  # smaller spheres are not decoded
 
@@ -71,9 +70,7 @@ def linear_svc(block, problems, squared, out, status):
     for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
         start, stop = task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK)
         largest, order, gram = _task_sizes(block, start, stop)
-        B32 = np.empty((0 if block.wide or not gram else largest, n), np.float32)
-        B64 = np.empty((largest if block.wide and gram else 0, n))
-        K32 = np.empty((0 if block.wide or not gram else n, n), np.float32)
+        B = np.empty((largest if gram else 0, n))
         G = np.empty((n if gram else 0, n))
         A, rows = np.empty((order, order)), np.empty((n, order))
         u, S, D, C = np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty(n)
@@ -91,9 +88,7 @@ def linear_svc(block, problems, squared, out, status):
                 inv_c = sphere_features(block.X, members, block.means, block.s2, Z, u)
             else:
                 Z = G
-                inv_c = sphere_gram(
-                    block.X, members, block.means, block.s2, block.wide, B32, B64, K32, G, u
-                )
+                inv_c = sphere_gram(block.X, members, block.means, block.s2, B, G, u)
             code, previous = 0, -1
             # Target by target, so that each fold starts from the decision values of the fold before.
             for target in range(problems.targets.shape[0]):
@@ -145,9 +140,7 @@ def ridge(block, problems, alphas, out, status):
     for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
         start, stop = task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK)
         largest, order, gram = _task_sizes(block, start, stop)
-        B32 = np.empty((0 if block.wide or not gram else largest, n), np.float32)
-        B64 = np.empty((largest if block.wide and gram else 0, n))
-        K32 = np.empty((0 if block.wide or not gram else n, n), np.float32)
+        B = np.empty((largest if gram else 0, n))
         G, M = np.empty((2, n if gram else 0, n))
         A, rows = np.empty((order, order)), np.empty((max(n, k), order))
         u, S, D, h = np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty(n)
@@ -166,9 +159,7 @@ def ridge(block, problems, alphas, out, status):
                     Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S, out[b]
                 )
             else:
-                inv_c = sphere_gram(
-                    block.X, members, block.means, block.s2, block.wide, B32, B64, K32, G, u
-                )
+                inv_c = sphere_gram(block.X, members, block.means, block.s2, B, G, u)
                 code = ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out[b])
             status[b] = code
             if code != 0:

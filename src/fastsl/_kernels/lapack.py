@@ -9,8 +9,7 @@ Without JIT (``NUMBA_DISABLE_JIT=1``) the plain numpy definitions below run inst
 of what each routine does.
 
 Measured on Zen 4, one core, float64, microseconds for the Cholesky factor of order 20, 50, 100, 120, 240: own
-right-looking rank-8 loop 1.1, 8.5, 52, 87, 648; this potrf 2.1, 8.0, 29, 43, 214. Gram of 257 x 120 float32:
-syrk 92, ``np.dot(B.T, B)`` in a kernel 146.
+right-looking rank-8 loop 1.1, 8.5, 52, 87, 648; this potrf 2.1, 8.0, 29, 43, 214. 
 """
 
 import llvmlite.binding as llvm
@@ -19,14 +18,14 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic, overload
 
-_LOWER, _UPPER, _NO_TRANSPOSE = ord("L"), ord("U"), ord("N")
-_POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32), "s": ir.FloatType(), "d": ir.DoubleType()}
+_LOWER, _NO_TRANSPOSE = ord("L"), ord("N")
+_POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32)}
 
 
 def _fortran(module, name, spec):
     """Make ``name`` of ``scipy.linalg.<module>`` callable in a kernel with one tuple of arguments.
 
-    ``spec`` has one letter an argument: c character code, i int32, s float32, d float64, a array. Fortran takes
+    ``spec`` has one letter an argument: c character code, i int32, d float64, a array. Fortran takes
     everything by address, so scalars are spilled to the stack. The last ``i`` of a LAPACK spec is ``info``, which
     the call returns; for BLAS (void) it returns 0.
     """
@@ -49,7 +48,7 @@ def _fortran(module, name, spec):
                 elif letter == "c":
                     slot = cgutils.alloca_once_value(builder, builder.trunc(value, _POINTEE["c"]))
                 else:
-                    target = {"i": types.int32, "s": types.float32, "d": types.float64}[letter]
+                    target = {"i": types.int32, "d": types.float64}[letter]
                     slot = cgutils.alloca_once_value(
                         builder, context.cast(builder, value, kind, target)
                     )
@@ -70,7 +69,6 @@ def _fortran(module, name, spec):
     return call
 
 
-_ssyrk = _fortran("cython_blas", "ssyrk", "cciisaisai")
 _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
@@ -78,23 +76,15 @@ _dpotri = _fortran("cython_lapack", "dpotri", "ciai")
 
 
 def syrk(B, K):
-    """Upper triangle of ``K = B.T @ B`` for ``B`` of shape (n_voxels, n), float32 or float64."""
+    """Upper triangle of ``K = B.T @ B`` for ``B`` of shape (n_voxels, n), both float64."""
     K[:] = B.T @ B
 
 
 @overload(syrk)
 def _syrk_compiled(B, K):
-    if B.dtype == types.float32:
-
-        def implementation(B, K):
-            n, p = K.shape[0], B.shape[0]
-            _ssyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 0.0, K, n))
-
-    else:
-
-        def implementation(B, K):
-            n, p = K.shape[0], B.shape[0]
-            _dsyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 0.0, K, n))
+    def implementation(B, K):
+        n, p = K.shape[0], B.shape[0]
+        _dsyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 0.0, K, n))
 
     return implementation
 

@@ -18,6 +18,11 @@ Two forms of G:
     features   Phi with G = Phi Phi', (n_samples, n_voxels): cheaper where a sphere has few voxels
 
 and ``1 / c`` travels as ``inv_c``, infinite where there is no second term.
+
+Products are float64. A float32 Gram matrix halves their time, which is a tenth of the total, and is not exact enough: on
+standardised data smoothed with a sigma of 1 and 2 voxels (257 voxels, 120 samples) it moved decision values of LinearSVC by 1.6e-4
+and 3.6e-3, of RidgeClassifier by 2.2e-4 and 2.3e-3, and flipped labels; smooth data have a small spectral tail, and the rounding
+of the largest eigenvalue lands on it.
 """
 
 import numpy as np
@@ -27,22 +32,13 @@ from fastsl._runtime.jit import helper
 
 
 @helper
-def sphere_gram(X, members, m, s2, wide, B32, B64, K32, G, u):
-    """Fill G (n, n) and u (n,) for the voxels ``members``; return inv_c. ``wide`` asks for a float64 product."""
-    n, p = X.shape[1], members.shape[0]
-    if wide:
-        for q in range(p):
-            for i in range(n):
-                B64[q, i] = X[members[q], i]
-        syrk(B64[:p], G)
-    else:
-        for q in range(p):
-            for i in range(n):
-                B32[q, i] = X[members[q], i]
-        syrk(B32[:p], K32)
+def sphere_gram(X, members, m, s2, B, G, u):
+    """Fill G (n, n) and u (n,) for the voxels ``members``; return inv_c. ``B`` is work space (>= n_voxels, n)."""
+    n = X.shape[1]
+    for q in range(members.shape[0]):
         for i in range(n):
-            for j in range(i, n):
-                G[i, j] = K32[i, j]
+            B[q, i] = X[members[q], i]
+    syrk(B[: members.shape[0]], G)
     c = _second_term(X, members, m, s2, u)
     for i in range(n):
         for j in range(i, n):

@@ -38,8 +38,6 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         run=run,
         problems=problems,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
-        # The hinge loss has no ridge of its own: its systems end near singular, so it gets all the digits there are.
-        regulariser=0.5 * float(problems.ridge.min(initial=np.inf)) if squared else 0.0,
         y=y,
         folds=folds,
         fold_classes=fold_classes,

@@ -27,8 +27,6 @@ class Plan:
         What is fitted in each sphere.
     intercept : float
         The ``s2`` of a block: squared intercept scale, 0 for none, infinite for one that is not penalised.
-    regulariser : float
-        The smallest ridge that any system is solved with: what float32 rounding of a Gram matrix must stay below.
     fold_classes : tuple
         Classes of each fold's training samples; None for a regressor. A fold with one class is not fitted.
     """
@@ -37,7 +35,6 @@ class Plan:
     run: Callable[[Block, Problems, NDArray[np.float64], NDArray[np.int8]], None]
     problems: Problems
     intercept: float
-    regulariser: float
     y: NDArray[Any]
     folds: Folds
     fold_classes: tuple[NDArray[Any] | None, ...]

@@ -58,7 +58,6 @@ def _plan(
         run=run,
         problems=problems,
         intercept=math.inf if estimator.fit_intercept else 0.0,
-        regulariser=float(alphas.min() * problems.ridge.min(initial=np.inf)),
         y=y,
         folds=folds,
         fold_classes=fold_classes,

@@ -1,0 +1,7 @@
+"""``python -m fastsl``."""
+
+import sys
+
+from fastsl.cli import main
+
+sys.exit(main())

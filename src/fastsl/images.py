@@ -1,0 +1,280 @@
+"""Images and masks: from what researchers have on disk to the matrix and the grids that the search works on.
+
+The only module that imports nibabel, together with what writes result images.
+"""
+
+import copy
+import glob
+import os
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from numpy.typing import NDArray
+from scipy import ndimage
+
+#: Two grids are the same when no corner moves by more than this part of a voxel: float32 headers differ in the fourth decimal.
+GRID_TOLERANCE = 0.01
+#: Volumes are read a few at a time, about this many bytes.
+_CHUNK_BYTES = 32 * 2**20
+_READ_ERRORS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Shape and affine of a volume."""
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def __str__(self) -> str:
+        sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        origin = self.affine[:3, 3]
+        return (
+            f"shape {'x'.join(map(str, self.shape))}, voxels {'x'.join(f'{s:.4g}' for s in sizes)} mm, "
+            f"origin ({', '.join(f'{o:.5g}' for o in origin)}) mm"
+        )
+
+    def matches(self, other: "Grid") -> bool:
+        """Same shape, and no corner further than 1 % of a voxel from the other's."""
+        if self.shape != other.shape:
+            return False
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), -1).reshape(-1, 3)
+        moved = nib.affines.apply_affine(np.linalg.inv(self.affine) @ other.affine, corners) - corners
+        return bool(np.abs(moved).max() <= GRID_TOLERANCE)
+
+
+def open_image(image: Any, what: str) -> SpatialImage:
+    """Return a nibabel image for a path or an image; nothing but the header is read."""
+    if isinstance(image, str | os.PathLike):
+        path = Path(image).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(f"{what}: there is no file {path}.")
+        try:
+            # One handle for all reads: a gzip stream is then decompressed once, front to back.
+            opened = nib.load(path, keep_file_open=True)
+        except _READ_ERRORS as error:
+            raise ValueError(f"{what}: {path} is not an image that nibabel can read ({error}).") from error
+        image = opened
+    if not isinstance(image, SpatialImage):
+        raise TypeError(
+            f"{what}: input should be a NiftiLike object: a path or a nibabel image; got {type(image).__name__}."
+        )
+    return image
+
+
+def _expand(imgs: Any) -> list[Any]:
+    """Turn one image, a wildcard or a sequence of images into a list."""
+    if isinstance(imgs, str | os.PathLike):
+        text = str(Path(imgs).expanduser())
+        if not os.path.exists(text) and glob.has_magic(text):
+            found = sorted(glob.glob(text))
+            if not found:
+                raise FileNotFoundError(f"imgs: no file matches {text}.")
+            return list(found)
+        return [imgs]
+    if isinstance(imgs, SpatialImage):
+        return [imgs]
+    if isinstance(imgs, Sequence) or (hasattr(imgs, "__iter__") and not isinstance(imgs, np.ndarray)):
+        items = [item for image in imgs for item in _expand(image)]
+        if not items:
+            raise ValueError("imgs is empty: give at least one image.")
+        return items
+    raise TypeError(
+        f"imgs: input should be a NiftiLike object: a path, a wildcard, a nibabel image or a list of these; got "
+        f"{type(imgs).__name__}."
+    )
+
+
+class Series:
+    """Volumes in time: one 4-D image, or several 3-D or 4-D ones on one grid, in order."""
+
+    def __init__(self, imgs: Any) -> None:
+        items = _expand(imgs)
+        single = not isinstance(imgs, list | tuple) and len(items) == 1
+        self._images: list[SpatialImage] = []
+        self.n_volumes = 0
+        self.names: list[str] = []
+        for item in items:
+            image = open_image(item, "imgs")
+            name = image.get_filename() or type(image).__name__
+            shape = image.shape
+            if len(shape) not in (3, 4) or (single and len(shape) == 3):
+                raise ValueError(
+                    f"imgs: {name} has {len(shape)} dimensions, shape {shape}: give a 4-D image, or a list of 3-D or "
+                    "4-D ones."
+                )
+            grid = Grid(tuple(int(n) for n in shape[:3]), np.asarray(image.affine, dtype=np.float64))  # type: ignore[arg-type]
+            if not self._images:
+                self.grid = grid
+            elif not self.grid.matches(grid):
+                raise ValueError(
+                    f"imgs: {name} is on another grid ({grid}) than the first image ({self.grid}); resample them to one."
+                )
+            self._images.append(image)
+            self.names.append(name)
+            self.n_volumes += shape[3] if len(shape) == 4 else 1
+        if self.n_volumes == 0:
+            raise ValueError("imgs has no volume.")
+        self._keep = np.ones(self.n_volumes, bool)
+
+    def select(self, keep: NDArray[np.bool_]) -> "Series":
+        """Return the series of the volumes where ``keep`` is true; the others are never held in memory."""
+        chosen = copy.copy(self)
+        chosen._keep = self._keep.copy()
+        chosen._keep[self._keep] = keep
+        chosen.n_volumes = int(np.count_nonzero(keep))
+        if chosen.n_volumes == 0:
+            raise ValueError("no volume is left to decode.")
+        return chosen
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64 where nilearn would have it (float64 files, scaled integers), else float32."""
+        for image in self._images:
+            proxy = image.dataobj
+            scaled = getattr(proxy, "slope", 1.0) != 1.0 or getattr(proxy, "inter", 0.0) != 0.0
+            if scaled or np.dtype(proxy.dtype).itemsize == 8 and np.dtype(proxy.dtype).kind == "f":
+                return np.dtype(np.float64)
+        return np.dtype(np.float32)
+
+    def read(self, mask: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+        """Return the voxels of ``mask`` as (n_voxels, n_samples), C order; a few volumes are held at a time.
+
+        NaN and infinite values become 0, with one warning that counts them.
+        """
+        coordinates = np.nonzero(mask)
+        # Volumes lie in Fortran order in a file, so that is the order to pick voxels in.
+        places = np.ravel_multi_index(coordinates, mask.shape, order="F")
+        X = np.empty((len(places), self.n_volumes), dtype)
+        time, column, bad = 0, 0, 0
+        for image, name in zip(self._images, self.names, strict=True):
+            for volumes in _chunks(image, name):
+                keep = self._keep[time : time + volumes.shape[3]]
+                time += len(keep)
+                volumes = volumes[..., keep]
+                chunk = volumes.reshape(-1, volumes.shape[3], order="F")[places].astype(dtype, copy=False)
+                finite = np.isfinite(chunk)
+                if not finite.all():
+                    bad += chunk.size - np.count_nonzero(finite)
+                    chunk[~finite] = 0
+                X[:, column : column + chunk.shape[1]] = chunk
+                column += chunk.shape[1]
+        if bad:
+            warnings.warn(
+                f"imgs has {bad} NaN or infinite values inside the mask (of {X.size}); they are taken as 0.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return X
+
+
+def _chunks(image: SpatialImage, name: str) -> Iterator[NDArray[Any]]:
+    """Read an image front to back, a few volumes (x, y, z, t) at a time."""
+    shape = image.shape
+    n = shape[3] if len(shape) == 4 else 1
+    data: Any = image.dataobj
+    if image.in_memory and nib.is_proxy(data):
+        data = image.get_fdata(caching="unchanged")  # what the user sees, and may have changed, in memory
+    size = max(1, int(_CHUNK_BYTES / (8 * np.prod(shape[:3]))))
+    for start in range(0, n, size):
+        try:
+            part = np.asanyarray(data[..., start : start + size] if len(shape) == 4 else data[...])
+        except _READ_ERRORS as error:
+            raise ValueError(
+                f"imgs: {name} cannot be read from volume {start} on; is the file truncated? ({error})"
+            ) from error
+        yield part if part.ndim == 4 else part[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A binary volume."""
+
+    image: SpatialImage
+    inside: NDArray[np.bool_]
+    grid: Grid
+
+
+def load_mask(mask_img: Any, what: str) -> Mask:
+    """Read a mask: 3-D, two values of which one is 0 (or one value that is not).
+
+    Raises
+    ------
+    TypeError, FileNotFoundError, ValueError
+        For what is no image, not there, not readable, not 3-D, not binary or empty.
+    """
+    image = open_image(mask_img, what)
+    name = image.get_filename() or "it"
+    shape = image.shape[:3] if image.ndim == 4 and image.shape[3] == 1 else image.shape
+    if len(shape) != 3:
+        raise ValueError(f"{what}: {name} must be a 3-D mask, got shape {image.shape}.")
+    try:
+        data = np.asanyarray(image.dataobj).reshape(shape)
+    except _READ_ERRORS as error:
+        raise ValueError(f"{what}: {name} cannot be read; is the file truncated? ({error})") from error
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        warnings.warn(f"{what}: NaN or infinite values are taken as outside.", RuntimeWarning, stacklevel=3)
+        data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.unique(data)
+    if len(values) > 2 or (len(values) == 2 and 0 not in values):
+        raise ValueError(
+            f"{what}: Given mask is not made of 2 values: {name} has {len(values)} ({values[:5].tolist()}...). "
+            "Threshold it first; 0 is outside."
+        )
+    inside = data != 0
+    if not inside.any():
+        raise ValueError(f"{what}: The mask is invalid as it is empty: every voxel of {name} is 0.")
+    grid = Grid(tuple(int(n) for n in shape), np.asarray(image.affine, dtype=np.float64))  # type: ignore[arg-type]
+    return Mask(image, inside, grid)
+
+
+def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
+    """Return the mask on ``grid``; resampled to the nearest voxel, with a warning, where the grids differ."""
+    if mask.grid.matches(grid):
+        return mask.inside
+    warnings.warn(
+        f"mask_img is on another grid than imgs and is resampled to it (nearest voxel). mask_img: {mask.grid}; imgs: "
+        f"{grid}.",
+        UserWarning,
+        stacklevel=4,
+    )
+    to_mask = np.linalg.inv(mask.grid.affine) @ grid.affine
+    resampled = ndimage.affine_transform(
+        mask.inside.astype(np.uint8),
+        to_mask[:3, :3],
+        to_mask[:3, 3],
+        output_shape=grid.shape,
+        order=0,
+        mode="constant",
+    ).astype(bool)
+    if not resampled.any():
+        raise ValueError(
+            f"mask_img does not overlap imgs: on the grid of imgs it is empty. mask_img: {mask.grid}; imgs: {grid}."
+        )
+    return resampled
+
+
+def centres_on_grid(mask: Mask, grid: Grid) -> NDArray[np.float64]:
+    """Voxel coordinates on ``grid`` of the voxels of ``mask``, in its C order: whole numbers where the grids match."""
+    voxels = np.argwhere(mask.inside).astype(np.float64)
+    if mask.grid.matches(grid):
+        return voxels
+    coordinates = nib.affines.apply_affine(np.linalg.inv(grid.affine) @ mask.grid.affine, voxels)
+    # Grids that share a lattice give whole numbers up to the rounding of affines: those centres are on the grid.
+    whole = np.rint(coordinates)
+    return np.where(np.abs(coordinates - whole) <= GRID_TOLERANCE, whole, coordinates)
+
+
+def map_image(values: NDArray[Any], inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> nib.Nifti1Image:
+    """Put one value a centre on the volume, zeros elsewhere; float header, so that saving loses nothing."""
+    volume = np.zeros(inside.shape, values.dtype)
+    volume[inside] = values
+    return nib.Nifti1Image(volume, affine)
