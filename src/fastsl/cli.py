@@ -16,9 +16,7 @@ example (leave-one-run-out, faces against houses):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fastsl", description="Whole-brain searchlight decoding of fMRI images."
-    )
+    parser = argparse.ArgumentParser(prog="fastsl", description="Whole-brain searchlight decoding of fMRI images.")
     parser.add_argument("--version", action="version", version=f"fastsl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -32,20 +30,39 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--imgs", nargs="+", required=True, metavar="FILE", help="4-D image, or several in order of time")
     data.add_argument("--mask", metavar="FILE", help="voxels that may enter a sphere")
     data.add_argument("--process-mask", metavar="FILE", help="centres of spheres (default: all of --mask)")
-    data.add_argument("--labels", required=True, metavar="FILE", help="table (.tsv, .csv), one row a volume, with a header")
+    data.add_argument(
+        "--labels", required=True, metavar="FILE", help="table (.tsv, .csv), one row a volume, with a header"
+    )
     data.add_argument("--target", required=True, metavar="COLUMN", help="column of --labels to decode")
     data.add_argument("--groups", metavar="COLUMN", help="column with the run (session, ...) of each volume")
     data.add_argument("--keep", metavar="A,B", help="use only volumes whose target is one of these")
-    data.add_argument("--standardize", action="store_true", help="z-score each voxel within each run of --groups, over the volumes kept")
+    data.add_argument(
+        "--standardize",
+        action="store_true",
+        help="z-score each voxel within each run of --groups, over the volumes kept",
+    )
     how = run.add_argument_group("analysis")
     how.add_argument("--radius", type=float, default=8.0, metavar="MM", help="of the spheres (default: %(default)g)")
-    how.add_argument("--estimator", default="svc", metavar="NAME", help="svc, ridge_classifier, ridge, ... (default: %(default)s)")
-    how.add_argument("--cv", default=None, metavar="logo|N", help="leave one group out, or N folds (default: logo with --groups, else 5)")
+    how.add_argument(
+        "--estimator", default="svc", metavar="NAME", help="svc, ridge_classifier, ridge, ... (default: %(default)s)"
+    )
+    how.add_argument(
+        "--cv",
+        default=None,
+        metavar="logo|N",
+        help="leave one group out, or N folds (default: logo with --groups, else 5)",
+    )
     how.add_argument("--scoring", metavar="NAME", help="a scikit-learn scorer (default: accuracy, r2 for regressors)")
-    how.add_argument("--min-voxels", type=int, default=1, metavar="N", help="smaller spheres score NaN (default: %(default)s)")
-    how.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="threads; -1: all that this job may use (default)")
+    how.add_argument(
+        "--min-voxels", type=int, default=1, metavar="N", help="smaller spheres score NaN (default: %(default)s)"
+    )
+    how.add_argument(
+        "--n-jobs", type=int, default=-1, metavar="N", help="threads; -1: all that this job may use (default)"
+    )
     out = run.add_argument_group("output")
-    out.add_argument("--out", required=True, metavar="DIR", help="folder for scores.nii.gz, n_voxels.nii.gz and result.json")
+    out.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for scores.nii.gz, n_voxels.nii.gz and result.json"
+    )
     out.add_argument("--picture", action="store_true", help="also draw scores.png (needs matplotlib)")
     out.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
     out.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -73,7 +90,10 @@ def _phantom(arguments: argparse.Namespace) -> None:
     phantom = make_phantom(arguments.voxel_size, seed=arguments.seed)
     folder = phantom.save(arguments.folder)
     n_voxels = int((phantom.mask_img.get_fdata() > 0).sum())
-    print(f"{folder}: bold.nii ({phantom.img.shape[3]} volumes), mask.nii.gz ({n_voxels} voxels), signal.nii.gz, labels.tsv")
+    print(
+        f"{folder}: bold.nii ({phantom.img.shape[3]} volumes), mask.nii.gz ({n_voxels} voxels), "
+        "signal.nii.gz, labels.tsv"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> None:

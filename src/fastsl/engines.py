@@ -1,6 +1,7 @@
 """The two ways to score spheres: compiled kernels, or any scikit-learn estimator through joblib."""
 
 import copy
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -167,10 +168,8 @@ class GeneralEngine:
         assert self._pool is not None
         edges = np.unique(np.linspace(0, len(neighbours), 4 * self._n_jobs + 1).astype(int))
         parts = self._pool(
-            joblib.delayed(_score_spheres)(
-                *self._fixed, neighbours.block(a, b), self._min_voxels
-            )
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            joblib.delayed(_score_spheres)(*self._fixed, neighbours.block(a, b), self._min_voxels)
+            for a, b in itertools.pairwise(edges)
         )
         troubles = Troubles()
         for _, part in parts:
@@ -204,7 +203,7 @@ def _score_spheres(
 
 
 def _score_itself(estimator: Any, sphere: Any, y: Any, groups: Any) -> float:
-    """nilearn's protocol for estimators that score themselves; on a copy, so that the user's stays as it is."""
+    """Nilearn's protocol for estimators that score themselves; on a copy, so that the user's stays as it is."""
     own = copy.deepcopy(estimator)
     own.fit(sphere, y, groups=groups)
     return float(own.score(sphere, y, groups=groups))
@@ -217,9 +216,9 @@ def _cross_validate(
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            result = cross_validate(
-                estimator, sphere, y, cv=splits, scoring=scorer, n_jobs=1, error_score=np.nan
-            )["test_score"]
+            result = cross_validate(estimator, sphere, y, cv=splits, scoring=scorer, n_jobs=1, error_score=np.nan)[
+                "test_score"
+            ]
         except ValueError as error:
             if "fits failed" not in str(error):
                 raise

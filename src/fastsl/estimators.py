@@ -52,7 +52,8 @@ def make_estimator(
     ValueError
         For an unknown name (the message lists those that exist).
     TypeError
-        For a class instead of an instance, arguments that the estimator does not have, or what is no scikit-learn estimator.
+        For a class instead of an instance, arguments that the estimator does not have, or what is no scikit-learn
+        estimator.
 
     Examples
     --------
@@ -79,9 +80,7 @@ def make_estimator(
         return build(**{**seed, **defaults, **(estimator_args or {}), **fixed})
     check_estimator(estimator)
     if estimator_args:
-        raise TypeError(
-            "estimator_args only goes with an estimator name; set the parameters on the estimator instead."
-        )
+        raise TypeError("estimator_args only goes with an estimator name; set the parameters on the estimator instead.")
     return estimator
 
 
@@ -92,9 +91,7 @@ def check_estimator(estimator: Any) -> None:
             f"estimator must be an *instance*, got the class {estimator.__name__}: write {estimator.__name__}()."
         )
     if not isinstance(estimator, BaseEstimator):
-        raise TypeError(
-            f"estimator must be a name or a scikit-learn estimator (a BaseEstimator), got {estimator!r}."
-        )
+        raise TypeError(f"estimator must be a name or a scikit-learn estimator (a BaseEstimator), got {estimator!r}.")
     if scores_itself(estimator):
         if not hasattr(estimator, "score"):
             raise TypeError(

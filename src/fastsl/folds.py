@@ -61,9 +61,7 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
                 "estimator='ridge'."
             )
         if len(np.unique(target)) < 2:
-            raise ValueError(
-                f"y holds one class only ({target[0]!r}): a classifier needs at least two."
-            )
+            raise ValueError(f"y holds one class only ({target[0]!r}): a classifier needs at least two.")
     return target
 
 
@@ -87,15 +85,11 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | Non
         return None
     values = np.asarray(groups)
     if values.ndim != 1 or len(values) != n_samples:
-        raise ValueError(
-            f"groups must have one entry a volume: {n_samples} expected, got shape {values.shape}."
-        )
+        raise ValueError(f"groups must have one entry a volume: {n_samples} expected, got shape {values.shape}.")
     return values
 
 
-def draw_folds(
-    cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, classifier: bool = True
-) -> Folds:
+def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, classifier: bool = True) -> Folds:
     """Draw the splits of ``cv`` once.
 
     ``None`` and integers mean stratified folds for a classifier, plain folds otherwise, unshuffled, 5 by default;
@@ -108,18 +102,13 @@ def draw_folds(
     """
     n_samples = len(y)
     checked_groups = check_groups(groups, n_samples)
+    hint = f"cv={cv!r} is no cross-validation: give an integer of at least 2, a splitter, or (train, test) pairs"
     if isinstance(cv, bool | str | float) or (isinstance(cv, int | np.integer) and cv < 2):
-        raise ValueError(
-            f"cv={cv!r} is no cross-validation: give an integer of at least 2, a scikit-learn splitter, or (train, test) "
-            "pairs."
-        )
+        raise ValueError(f"{hint}.")
     try:
         splitter = check_cv(list(cv) if _is_pairs(cv) else cv, y, classifier=classifier)
     except ValueError as error:
-        raise ValueError(
-            f"cv={cv!r} is no cross-validation: give an integer of at least 2, a scikit-learn splitter, or (train, test) "
-            f"pairs ({error})."
-        ) from error
+        raise ValueError(f"{hint} ({error}).") from error
     if type(splitter) is KFold:
         checked_groups = None  # scikit-learn would warn that KFold has no use for them; so would nobody be helped
     with warnings.catch_warnings():
@@ -150,13 +139,9 @@ def _sample_numbers(chosen: ArrayLike, n_samples: int, which: str) -> NDArray[np
     if numbers.dtype == bool and numbers.shape == (n_samples,):
         numbers = np.flatnonzero(numbers)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
-        raise ValueError(
-            f"cv gave {which} samples that are no list of sample numbers: {numbers!r}."
-        )
+        raise ValueError(f"cv gave {which} samples that are no list of sample numbers: {numbers!r}.")
     if numbers.min() < -n_samples or numbers.max() >= n_samples:
-        raise ValueError(
-            f"cv gave {which} sample {numbers.max()} but there are {n_samples} volumes, numbered from 0."
-        )
+        raise ValueError(f"cv gave {which} sample {numbers.max()} but there are {n_samples} volumes, numbered from 0.")
     return numbers.astype(np.int64) % n_samples
 
 

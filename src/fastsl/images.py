@@ -20,7 +20,8 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-#: Two grids are the same when no corner moves by more than this part of a voxel: float32 headers differ in the fourth decimal.
+#: Two grids are the same when no corner moves by more than this part of a voxel: float32 headers differ in the
+#: fourth decimal.
 GRID_TOLERANCE = 0.01
 #: Volumes are read a few at a time, about this many bytes.
 _CHUNK_BYTES = 32 * 2**20
@@ -116,7 +117,8 @@ class Series:
                 self.grid = grid
             elif not self.grid.matches(grid):
                 raise ValueError(
-                    f"imgs: {name} is on another grid ({grid}) than the first image ({self.grid}); resample them to one."
+                    f"imgs: {name} is on another grid ({grid}) than the first image ({self.grid}); resample them to "
+                    "one."
                 )
             self._images.append(image)
             self.names.append(name)
@@ -141,7 +143,7 @@ class Series:
         for image in self._images:
             proxy = image.dataobj
             scaled = getattr(proxy, "slope", 1.0) != 1.0 or getattr(proxy, "inter", 0.0) != 0.0
-            if scaled or np.dtype(proxy.dtype).itemsize == 8 and np.dtype(proxy.dtype).kind == "f":
+            if scaled or (np.dtype(proxy.dtype).itemsize == 8 and np.dtype(proxy.dtype).kind == "f"):
                 return np.dtype(np.float64)
         return np.dtype(np.float32)
 

@@ -34,9 +34,7 @@ class LabelTable:
     def column(self, name: str, option: str) -> NDArray[np.str_]:
         """Return one column; ``option`` is named in the error when it does not exist."""
         if name not in self.header:
-            raise ValueError(
-                f"{option}: {self.path} has no column {name!r}; it has: {', '.join(self.header)}."
-            )
+            raise ValueError(f"{option}: {self.path} has no column {name!r}; it has: {', '.join(self.header)}.")
         place = self.header.index(name)
         return np.array([row[place].strip() for row in self._rows])
 

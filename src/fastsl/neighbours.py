@@ -125,9 +125,7 @@ def check_radius(radius: object) -> float:
         raise TypeError(f"radius must be a number of mm, got {radius!r}.")
     value = float(radius)
     if not math.isfinite(value) or value < 0:
-        raise ValueError(
-            f"radius must be finite and not negative, got {value} mm; 0 takes the centre voxel alone."
-        )
+        raise ValueError(f"radius must be finite and not negative, got {value} mm; 0 takes the centre voxel alone.")
     return value
 
 
@@ -137,9 +135,7 @@ def _check_affine(affine: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"affine must have shape (4, 4), got {matrix.shape}.")
     A = np.ascontiguousarray(matrix[:3, :3])
     if not np.isfinite(matrix).all() or np.linalg.matrix_rank(A) < 3:
-        raise ValueError(
-            f"affine must be finite and invertible, got\n{matrix}\nCheck the image header (sform, qform)."
-        )
+        raise ValueError(f"affine must be finite and invertible, got\n{matrix}\nCheck the image header (sform, qform).")
     return A
 
 
@@ -147,16 +143,12 @@ def sphere_offsets(A: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
     """Voxel offsets ``o`` with ``||A o|| <= radius``, in lexicographic order, shape (n_offsets, 3)."""
     # The largest |o_i| of the ellipsoid ||A o|| <= r is r times the norm of row i of A^-1.
     reach = np.floor(np.linalg.norm(np.linalg.inv(A), axis=1) * radius + 1e-9).astype(int)
-    grid = np.stack(
-        np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
+    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     inside = np.linalg.norm(grid @ A.T, axis=1) <= radius
     return np.ascontiguousarray(grid[inside], dtype=np.int32)
 
 
-def _check_centres(
-    centres: ArrayLike | None, mask: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _check_centres(centres: ArrayLike | None, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     if centres is None:
         return np.argwhere(mask).astype(np.float64)
     given = np.asarray(centres)
@@ -176,9 +168,7 @@ def _check_centres(
     return np.ascontiguousarray(given, dtype=np.float64)
 
 
-def plan_spheres(
-    mask: ArrayLike, affine: ArrayLike, radius: float, centres: ArrayLike | None = None
-) -> Spheres:
+def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: ArrayLike | None = None) -> Spheres:
     """Prepare what :func:`sphere_neighbours` computes, without listing a single sphere. Same arguments."""
     volume = np.asarray(mask)
     if volume.ndim != 3:

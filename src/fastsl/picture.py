@@ -59,9 +59,7 @@ def draw_map(
     drawn = None
     for axis, k in zip(axes, chosen, strict=False):
         picture = shown[:, :, k].T if affine[0, 0] >= 0 else shown[::-1, :, k].T
-        drawn = axis.imshow(
-            picture, origin="lower", cmap="inferno", vmin=low, vmax=high, aspect=sizes[1] / sizes[0]
-        )
+        drawn = axis.imshow(picture, origin="lower", cmap="inferno", vmin=low, vmax=high, aspect=sizes[1] / sizes[0])
         axis.set_title(f"z = {affine[2, 2] * k + affine[2, 3]:.0f} mm", fontsize=8)
     for axis in axes:
         axis.axis("off")

@@ -29,7 +29,7 @@ class HeldOut:
     @property
     def failed(self) -> NDArray[np.bool_]:
         """Spheres without predictions, shape (n_centres,)."""
-        return np.isnan(self.values).any(axis=(1, 2))
+        return np.asarray(np.isnan(self.values).any(axis=(1, 2)))
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ class _Bar:
 
     def __init__(self, title: str, total: int, shown: bool, is_live: bool) -> None:
         self._title, self._total, self._shown = title, total, shown
-        self._done, self._began = 0, time.monotonic()
+        self._done, self._first, self._began = 0, 0, time.monotonic()
         self._next_line, self._wait = FIRST_LINE, FIRST_LINE
         self._bar = (
             tqdm(total=total, desc=title, unit=" spheres", dynamic_ncols=True, leave=False)
@@ -38,6 +38,12 @@ class _Bar:
 
     def advance(self, n: int) -> None:
         self._done += n
+        if self._first == 0:
+            # The first block may have waited for the compiler: rate and time left count from its end.
+            self._first, self._began = n, time.monotonic()
+            if self._bar is not None:
+                self._bar.start_t = self._bar.last_print_t = time.time()
+                self._bar.initial = n
         if self._bar is not None:
             self._bar.update(n)
         elif self._shown:
@@ -49,7 +55,7 @@ class _Bar:
             return
         self._wait = min(LONGEST_WAIT, self._wait * GROWTH)
         self._next_line = elapsed + self._wait
-        rate = self._done / elapsed
+        rate = (self._done - self._first) / elapsed
         left = readable((self._total - self._done) / rate)
         print(
             f"[{self._title}] {self._done}/{self._total} spheres ({100 * self._done / self._total:.1f}%), "

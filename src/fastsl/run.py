@@ -37,7 +37,8 @@ def _select(
     """Volumes to keep, and their targets and groups."""
     if len(table) != n_volumes:
         raise ValueError(
-            f"--labels: {table.path} has {len(table)} rows but --imgs have {n_volumes} volumes; it needs one row a volume."
+            f"--labels: {table.path} has {len(table)} rows but --imgs have {n_volumes} volumes; it needs one row a "
+            "volume."
         )
     target: NDArray[Any] = table.column(arguments.target, "--target")
     keep = np.ones(n_volumes, bool)
@@ -68,9 +69,7 @@ def _prepare_folder(out: Path, names: list[str], overwrite: bool) -> None:
         raise OSError(f"--out: cannot write to {out} ({error.strerror}).") from error
     there = [name for name in names if (out / name).exists()]
     if there and not overwrite:
-        raise FileExistsError(
-            f"--out: {out} already has {', '.join(there)}; choose another folder, or --overwrite."
-        )
+        raise FileExistsError(f"--out: {out} already has {', '.join(there)}; choose another folder, or --overwrite.")
 
 
 def _save(image: nib.Nifti1Image, path: Path) -> None:

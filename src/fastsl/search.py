@@ -28,7 +28,10 @@ _FIRST_BLOCK, _LARGEST_BLOCK = 32, 8192
 class NeighbourSource(Protocol):
     """Neighbourhoods that can be listed piece by piece: ``Neighbours`` and ``Spheres`` are."""
 
-    n_voxels: int
+    @property
+    def n_voxels(self) -> int:
+        """Number of columns of the data matrix."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -111,9 +114,7 @@ def plan_analysis(
     if decoder is not None and metric is None:
         reason = how
     engine = Engine("compiled" if metric else "general", repr(model), reason, how)
-    return Analysis(
-        target, model, folds, scoring, check_groups(groups, n_samples), int(min_voxels), engine
-    )
+    return Analysis(target, model, folds, scoring, check_groups(groups, n_samples), int(min_voxels), engine)
 
 
 def _check_min_voxels(min_voxels: Any) -> None:
@@ -150,7 +151,9 @@ def zero_non_finite(X: NDArray[Any], name: str) -> None:
     finite = np.isfinite(X)
     if not finite.all():
         X[~finite] = 0
-        _warn(f"{name} has {X.size - np.count_nonzero(finite)} NaN or infinite values (of {X.size}); they are taken as 0.")
+        _warn(
+            f"{name} has {X.size - np.count_nonzero(finite)} NaN or infinite values (of {X.size}); they are taken as 0."
+        )
 
 
 def standardize_groups(X: NDArray[Any], groups: NDArray[Any] | None) -> None:
@@ -180,7 +183,8 @@ def make_engine(X: NDArray[Any], analysis: Analysis) -> CompiledEngine | General
         )
     decoder, _ = find_decoder(analysis.estimator, analysis.folds)
     metric, _ = compiled_metric(analysis.scoring, classifier=is_classifier(analysis.estimator))
-    assert decoder is not None and metric is not None
+    assert decoder is not None
+    assert metric is not None
     plan = decoder.plan(analysis.estimator, analysis.y, analysis.folds)
     return CompiledEngine(X, subtract_means(X), plan, metric, analysis.min_voxels)
 
@@ -243,8 +247,8 @@ def _report(
     if troubles.folds:
         reasons = "; ".join(text for text, _ in troubles.folds.most_common(3))
         _warn(
-            f"{int(np.isnan(fold_scores).any(axis=1).sum())} of {len(fold_scores)} folds could not be scored everywhere; "
-            f"their scores, and the means over folds, are NaN ({reasons})."
+            f"{int(np.isnan(fold_scores).any(axis=1).sum())} of {len(fold_scores)} folds could not be scored "
+            f"everywhere; their scores, and the means over folds, are NaN ({reasons})."
         )
 
 
@@ -310,14 +314,10 @@ def search_light(
     if data.dtype.kind not in "biuf":
         raise TypeError(f"X must hold real numbers, got dtype {data.dtype}.")
     if not (isinstance(A, Neighbours) or sparse.issparse(A)):
-        raise TypeError(
-            f"A must be Neighbours or a scipy sparse matrix (n_centres, n_voxels), got {type(A).__name__}."
-        )
+        raise TypeError(f"A must be Neighbours or a scipy sparse matrix (n_centres, n_voxels), got {type(A).__name__}.")
     neighbours = A if isinstance(A, Neighbours) else Neighbours.from_sparse(A)
     if neighbours.n_voxels != data.shape[1]:
-        raise ValueError(
-            f"A has neighbourhoods of {neighbours.n_voxels} voxels but X has {data.shape[1]} columns."
-        )
+        raise ValueError(f"A has neighbourhoods of {neighbours.n_voxels} voxels but X has {data.shape[1]} columns.")
     threads = resolve_n_jobs(n_jobs)
     analysis = plan_analysis(y, len(data), estimator, groups=groups, scoring=scoring, cv=cv)
     matrix = np.array(data.T, dtype=matrix_dtype(analysis, data.dtype), order="C")

@@ -100,8 +100,8 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    ``scores_img_`` and ``n_voxels_img_`` are the maps as images. Where fastsl departs from nilearn on purpose is listed in the
-    documentation (docs/nilearn.md).
+    ``scores_img_`` and ``n_voxels_img_`` are the maps as images. Where fastsl departs from nilearn on purpose is listed
+    in the documentation (docs/nilearn.md).
 
     References
     ----------
@@ -185,9 +185,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
             min_voxels=self.min_voxels,
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
-        spheres = plan_spheres(
-            inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid)
-        )
+        spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
         progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes")
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)

@@ -2,8 +2,8 @@
 
     min  sum_i w_i (t_i - f_i)^2 + alpha ||beta||_K^2,    D_i = 1 / w_i,    A = K + alpha D
 
-The best alpha of a fold has the smallest weighted mean square of the leave-one-out residuals of its training samples, averaged
-over the targets: scikit-learn's ``RidgeCV(cv=None)``.
+The best alpha of a fold has the smallest weighted mean square of the leave-one-out residuals of its training samples,
+averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
         f_T = t_T - alpha D_T c'_T                                       fitted
         leave-one-out residual of i in T: c'_i / M'_ii
 
-    M is made again only where a fold has other weights than the one before. Returns 0, or 1 where a matrix is not positive
-    definite.
+    M is made again only where a fold has other weights than the one before. Returns 0, or 1 where a matrix is not
+    positive definite.
     """
     n_folds = problems.train.shape[0]
     best = np.full(n_folds, np.inf)

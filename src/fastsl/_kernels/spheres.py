@@ -27,14 +27,7 @@ def _sphere(row_of, centre, exact, wide, A, limit, out):
         x = int(nearest[0]) + offsets[k, 0]
         y = int(nearest[1]) + offsets[k, 1]
         z = int(nearest[2]) + offsets[k, 2]
-        if (
-            x < 0
-            or y < 0
-            or z < 0
-            or x >= row_of.shape[0]
-            or y >= row_of.shape[1]
-            or z >= row_of.shape[2]
-        ):
+        if x < 0 or y < 0 or z < 0 or x >= row_of.shape[0] or y >= row_of.shape[1] or z >= row_of.shape[2]:
             continue
         row = row_of[x, y, z]
         if row < 0:
@@ -67,9 +60,7 @@ def fill_members(row_of, centres, exact, wide, A, limit, indptr, indices):
     """Sphere members: ``indices[indptr[c]:indptr[c + 1]]`` for every row of ``centres``."""
     for c in nb.prange(centres.shape[0]):
         if indptr[c] < indptr[c + 1]:
-            _sphere(
-                row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]]
-            )
+            _sphere(row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]])
 
 
 @entry

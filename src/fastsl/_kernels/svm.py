@@ -1,8 +1,8 @@
 """Support vector machines in the primal, exact: no tolerance to tune.
 
-    min  1/2 ||w||^2 + sum_i C_i loss(y_i f_i),   f = K beta      y = +-1, intercept penalised as K has it
-    squared hinge   loss(v) = max(0, 1 - v)^2
-    hinge           loss(v) = max(0, 1 - v)
+min  1/2 ||w||^2 + sum_i C_i loss(y_i f_i),   f = K beta      y = +-1, intercept penalised as K has it
+squared hinge   loss(v) = max(0, 1 - v)^2
+hinge           loss(v) = max(0, 1 - v)
 """
 
 import numpy as np
@@ -155,7 +155,7 @@ def _room(value, step):
 
 @helper
 def _apply(primal, Z, u, inv_c, S, beta, f):
-    """f = K[:, S] beta_S"""
+    """F = K[:, S] beta_S"""
     n, p = Z.shape
     g = 0.0
     for i in S:

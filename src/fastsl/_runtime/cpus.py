@@ -42,7 +42,7 @@ def _cgroup_quota(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgro
 
 
 def _upwards(root: Path, path: str) -> list[Path]:
-    """The cgroup's folder and its parents: a limit set on any of them holds. Inside a container only the root exists."""
+    """The cgroup's folder and its parents, since a limit on any of them holds; a container may see the root only."""
     folder = root / path.lstrip("/")
     return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
 
@@ -68,9 +68,7 @@ def cpu_budget() -> CpuBudget:
     """The number that ``n_jobs=-1`` means: min(affinity mask, cgroup quota, SLURM_CPUS_PER_TASK)."""
     limits: list[tuple[str, int]] = []
     affinity = _affinity()
-    limits.append(
-        ("affinity mask", affinity) if affinity else ("processors of the machine", os.cpu_count() or 1)
-    )
+    limits.append(("affinity mask", affinity) if affinity else ("processors of the machine", os.cpu_count() or 1))
     quota = _cgroup_quota()
     if quota is not None:
         limits.append(("cgroup CPU quota", quota))
@@ -84,9 +82,7 @@ def cpu_budget() -> CpuBudget:
 def resolve_n_jobs(n_jobs: int) -> int:
     """Turn joblib's convention (-1 all, -2 all but one, ...) into a number of threads, at least 1."""
     if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__"):
-        raise TypeError(
-            f"n_jobs must be an integer, got {n_jobs!r}; -1 uses every processor that this job may use."
-        )
+        raise TypeError(f"n_jobs must be an integer, got {n_jobs!r}; -1 uses every processor that this job may use.")
     n_jobs = int(n_jobs)
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning; use 1 for a single thread or -1 for all.")

@@ -29,7 +29,7 @@ _decorating = threading.Lock()
 def source_digest(folder: Path = _PACKAGE) -> str:
     """Digest of all compiled code: every source below ``_kernels`` and this file."""
     digest = hashlib.sha256()
-    for source in sorted((folder / "_kernels").glob("*.py")) + [folder / "_runtime" / "jit.py"]:
+    for source in [*sorted((folder / "_kernels").glob("*.py")), folder / "_runtime" / "jit.py"]:
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
@@ -75,17 +75,17 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily as a parallel, GIL-free kernel, cached in this version's own folder."""
     options: dict[str, Any] = {"parallel": True, "nogil": True, "error_model": "numpy"}
     if CACHE_FOLDER is None:
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)
     # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
     with _decorating:
         previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(CACHE_FOLDER)
         try:
-            return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+            return numba.njit(cache=True, **options)(function)
         finally:
             numba.config.CACHE_DIR = previous
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile as a part of the entries that call it."""
-    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return numba.njit(nogil=True, error_model="numpy")(function)

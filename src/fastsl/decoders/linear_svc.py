@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import decode
@@ -24,7 +23,6 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
 
     liblinear's objective: the intercept is a feature of constant value ``intercept_scaling`` and is penalised.
     """
-
     problems, fold_classes = classification_problems(
         y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
     )

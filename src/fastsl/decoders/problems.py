@@ -45,7 +45,7 @@ class Plan:
         return int(self.problems.out_ptr[-1])
 
     def held_out(self, out: NDArray[np.float64]) -> Iterator[HeldOut | None]:
-        """Sort the results of a block (n_centres, n_out) into one :class:`HeldOut` a fold; None for a fold not fitted."""
+        """Sort results (n_centres, n_out) into one :class:`HeldOut` a fold; None for a fold that was not fitted."""
         of_fold, out_ptr = self.problems.of_fold, self.problems.out_ptr
         for fold, test in enumerate(self.folds.test):
             first, last = of_fold[fold], of_fold[fold + 1]
@@ -67,8 +67,8 @@ def classification_problems(
 ) -> tuple[Problems, tuple[NDArray[Any], ...]]:
     """One target +-1 for two classes, one against the rest for more, by the classes of each fold's training samples.
 
-    ``ridge`` of a sample is 1 / (C weight). Its weight is that of its class, by scikit-learn's ``class_weight`` on the training
-    samples; with ``rest_weighted=False`` samples of "the rest" weigh 1 where there are more than two classes.
+    ``ridge`` of a sample is 1 / (C weight). Its weight is that of its class, by scikit-learn's ``class_weight`` on the
+    training samples; with ``rest_weighted=False`` samples of "the rest" weigh 1 where there are more than two classes.
     Returns the problems and each fold's classes.
     """
     entries = []
@@ -89,9 +89,7 @@ def classification_problems(
     return _pack(entries, folds), tuple(fold_classes)
 
 
-def _pack(
-    entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], folds: Folds
-) -> Problems:
+def _pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], folds: Folds) -> Problems:
     fold_of = np.array([fold for fold, _, _ in entries], dtype=np.int64)
     all_targets = np.array([target for _, target, _ in entries]).reshape(len(entries), folds.n_samples)
     targets, target_of = np.unique(all_targets, axis=0, return_inverse=True)

@@ -41,9 +41,7 @@ def _refuse_alphas(alphas: NDArray[Any], name: str) -> str | None:
     return None
 
 
-def _plan(
-    estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.float64], classifier: bool
-) -> Plan:
+def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.float64], classifier: bool) -> Plan:
     fold_classes: tuple[NDArray[Any] | None, ...] = (None,) * len(folds)
     if classifier:
         problems, fold_classes = classification_problems(y, folds, estimator.class_weight)
