@@ -44,6 +44,7 @@ def make_estimator(
     estimator: Any,
     estimator_args: Mapping[str, Any] | None = None,
     random_state: Any = 0,
+    scoring: Any = None,
 ) -> Any:
     """Build the estimator that a name stands for, or check the one given.
 
@@ -78,20 +79,24 @@ def make_estimator(
                     + "."
                 )
         return build(**{**seed, **defaults, **(estimator_args or {}), **fixed})
-    check_estimator(estimator)
+    check_estimator(estimator, scoring)
     if estimator_args:
         raise TypeError("estimator_args only goes with an estimator name; set the parameters on the estimator instead.")
     return estimator
 
 
-def check_estimator(estimator: Any) -> None:
-    """Raise unless ``estimator`` can be fitted and scored in a sphere."""
+def check_estimator(estimator: Any, scoring: Any = None) -> None:
+    """Raise unless ``estimator`` can be fitted and, with ``scoring``, scored in a sphere."""
     if inspect.isclass(estimator):
         raise TypeError(
             f"estimator must be an *instance*, got the class {estimator.__name__}: write {estimator.__name__}()."
         )
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(f"estimator must be a name or a scikit-learn estimator (a BaseEstimator), got {estimator!r}.")
+    if scoring is None and not scores_itself(estimator) and not hasattr(estimator, "score"):
+        raise TypeError(
+            f"scoring=None asks {type(estimator).__name__} for its own score, and it has no score method: name a scorer."
+        )
     if scores_itself(estimator):
         if not hasattr(estimator, "score"):
             raise TypeError(

@@ -49,7 +49,7 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
         raise ValueError(f"y must be one-dimensional, one entry a volume, got shape {target.shape}.")
     if len(target) != n_samples:
         raise ValueError(
-            f"y has {len(target)} entries but the images have {n_samples} volumes; give one label a volume "
+            f"y and the images have inconsistent numbers of samples: {len(target)} and {n_samples}; give one label a volume "
             "(select volumes and labels together, for instance with nibabel's img.slicer[..., keep])."
         )
     _check_no_missing(target)
@@ -85,7 +85,8 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | Non
         return None
     values = np.asarray(groups)
     if values.ndim != 1 or len(values) != n_samples:
-        raise ValueError(f"groups must have one entry a volume: {n_samples} expected, got shape {values.shape}.")
+        raise ValueError(f"groups and the images have inconsistent numbers of samples: groups has shape {values.shape}, {n_samples} entries "
+            "are needed, one a volume.")
     return values
 
 

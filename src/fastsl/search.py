@@ -92,7 +92,7 @@ def plan_analysis(
     min_voxels: int = 1,
 ) -> Analysis:
     """Check every argument, draw the folds and choose the path, before any work."""
-    model = make_estimator(estimator, estimator_args, random_state)
+    model = make_estimator(estimator, estimator_args, random_state, scoring)
     check_scoring_argument(scoring)
     _check_min_voxels(min_voxels)
     name = type(model).__name__
@@ -103,8 +103,6 @@ def plan_analysis(
             f"y holds {target.dtype} entries such as {target[0]!r} but {name} is a regressor: give numbers, or a "
             "classifier for labels."
         )
-    if scoring is None and not hasattr(model, "score"):
-        raise TypeError(f"scoring=None needs an estimator with a score method, which {name} has not; name a scorer.")
     if scores_itself(model):
         folds = whole_sample(n_samples)
     else:

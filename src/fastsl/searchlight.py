@@ -1,11 +1,12 @@
 """``SearchLight``: the estimator on images, as ``nilearn.decoding.SearchLight``."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import ClassifierTags, RegressorTags
+from sklearn.utils import ClassifierTags, InputTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
@@ -14,6 +15,14 @@ from fastsl.images import Mask, Series, centres_on_grid, load_mask, map_image, m
 from fastsl.neighbours import check_radius, plan_spheres
 from fastsl.progress import Progress
 from fastsl.search import matrix_dtype, plan_analysis, run_search, standardize_groups
+
+
+@dataclass
+class _ImageTags(InputTags):  # type: ignore[misc]
+    """nilearn's vocabulary for what an estimator takes: images, not surfaces."""
+
+    niimg_like: bool = True
+    surf_img: bool = False
 
 
 class SearchLight(BaseEstimator):  # type: ignore[misc]
@@ -240,6 +249,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags = _ImageTags()
         kind = self._estimator_type
         if kind == "classifier":
             tags.estimator_type, tags.classifier_tags = kind, ClassifierTags()
