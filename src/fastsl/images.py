@@ -162,7 +162,7 @@ class Series:
                 keep = self._keep[time : time + volumes.shape[3]]
                 time += len(keep)
                 volumes = volumes[..., keep]
-                chunk = volumes.reshape(-1, volumes.shape[3], order="F")[places].astype(dtype, copy=False)
+                chunk = volumes.reshape(mask.size, volumes.shape[3], order="F")[places].astype(dtype, copy=False)
                 finite = np.isfinite(chunk)
                 if not finite.all():
                     bad += chunk.size - np.count_nonzero(finite)
@@ -173,7 +173,7 @@ class Series:
             warnings.warn(
                 f"imgs has {bad} NaN or infinite values inside the mask (of {X.size}); they are taken as 0.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         return X
 
@@ -223,7 +223,7 @@ def load_mask(mask_img: Any, what: str) -> Mask:
     except _READ_ERRORS as error:
         raise ValueError(f"{what}: {name} cannot be read; is the file truncated? ({error})") from error
     if data.dtype.kind == "f" and not np.isfinite(data).all():
-        warnings.warn(f"{what}: NaN or infinite values are taken as outside.", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{what}: NaN or infinite values are taken as outside.", RuntimeWarning, stacklevel=4)
         data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
     values = np.unique(data)
     if len(values) > 2 or (len(values) == 2 and 0 not in values):
@@ -246,7 +246,7 @@ def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
         f"mask_img is on another grid than imgs and is resampled to it (nearest voxel). mask_img: {mask.grid}; imgs: "
         f"{grid}.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
     to_mask = np.linalg.inv(mask.grid.affine) @ grid.affine
     resampled = ndimage.affine_transform(
@@ -255,7 +255,7 @@ def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
         to_mask[:3, 3],
         output_shape=grid.shape,
         order=0,
-        mode="constant",
+        mode="grid-constant",  # "constant" loses the outermost voxels to rounding: -1e-17 would be outside
     ).astype(bool)
     if not resampled.any():
         raise ValueError(

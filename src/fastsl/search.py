@@ -150,7 +150,8 @@ def zero_non_finite(X: NDArray[Any], name: str) -> None:
     if not finite.all():
         X[~finite] = 0
         _warn(
-            f"{name} has {X.size - np.count_nonzero(finite)} NaN or infinite values (of {X.size}); they are taken as 0."
+            f"{name} has {X.size - np.count_nonzero(finite)} NaN or infinite values (of {X.size}); they are taken as 0.",
+            stacklevel=4,
         )
 
 
@@ -250,8 +251,9 @@ def _report(
         )
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=5)
+def _warn(text: str, stacklevel: int = 5) -> None:
+    """Warn at the line of the user's call."""
+    warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
 
 
 def search_light(

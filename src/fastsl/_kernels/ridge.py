@@ -29,6 +29,8 @@ def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
     best = np.full(n_folds, np.inf)
     for alpha in alphas:
         for fold in range(n_folds):
+            if problems.of_fold[fold] == problems.of_fold[fold + 1]:
+                continue
             D = problems.ridge[problems.of_fold[fold]]
             if problems.new_weights[fold]:
                 if _inverse(G, u, inv_c, alpha, D, M, rows) != 0:
@@ -150,6 +152,8 @@ def ridge_features(Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S
         for fold in range(n_folds):
             first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
             k, m = last - first, 0
+            if k == 0:
+                continue
             for i in range(n):
                 D[i] = alpha * problems.ridge[first, i]
                 if problems.train[fold, i]:

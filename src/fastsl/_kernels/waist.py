@@ -46,7 +46,7 @@ def sphere_gram(X, members, m, s2, B, G, u):
             if c < np.inf:
                 G[i, j] -= c * (u[i] - 1.0) * (u[j] - 1.0)
             G[j, i] = G[i, j]
-    return 1.0 / c
+    return 1.0 / c if c > 0.0 else np.inf
 
 
 @helper
@@ -69,7 +69,7 @@ def sphere_features(X, members, m, s2, Phi, u):
             a = c * (u[i] - 1.0)
             for q in range(p):
                 Phi[i, q] -= k * a * m[members[q]]
-    return 1.0 / c
+    return 1.0 / c if c > 0.0 else np.inf
 
 
 @helper

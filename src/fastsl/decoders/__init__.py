@@ -8,7 +8,7 @@ A decoder is one file with two functions and one line in ``REGISTRY``:
 The registry is also the list of what the parity tests, the benchmark and the documentation's table go through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,11 @@ def find_decoder(estimator: Any, folds: Folds) -> tuple[Decoder | None, str]:
     decoder = REGISTRY.get(type(estimator))
     if decoder is None:
         return None, f"{name} has no compiled decoder"
+    estimator._validate_params()  # scikit-learn's own check of names and ranges, which its fit would make
     reason = decoder.refuse(estimator)
+    weights = getattr(estimator, "class_weight", None)
+    if reason is None and isinstance(weights, Mapping) and min(weights.values(), default=1) <= 0:
+        reason = f"class_weight={weights!r} leaves a class out"
     if reason is None and folds.has_repeats:
         reason = "a fold trains on the same sample twice"
     if reason is not None:

@@ -97,8 +97,8 @@ def _pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], f
     of_fold = np.searchsorted(fold_of, np.arange(len(folds) + 1))
     new_weights = np.ones(len(folds), bool)
     for fold in range(1, len(folds)):
-        here, before = of_fold[fold], of_fold[fold - 1]
-        if of_fold[fold] < of_fold[fold + 1]:
+        here, before = of_fold[fold], of_fold[fold] - 1  # the last problem of the last fold that has any
+        if 0 < here < of_fold[fold + 1]:
             new_weights[fold] = not np.array_equal(ridge[here], ridge[before])
     sizes = np.array([len(test) for test in folds.test], dtype=np.int64)
     return Problems(

@@ -1,0 +1,42 @@
+"""Last step of `make demo`: where the signal was found against where it was planted."""
+
+import json
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+
+from fastsl.phantom import SIGNAL_CENTRES
+
+
+def main(folder: Path) -> None:
+    scores_img = nib.load(folder / "results" / "scores.nii.gz")
+    scores = scores_img.get_fdata()
+    brain = nib.load(folder / "data" / "mask.nii.gz").get_fdata() > 0
+    planted = nib.load(folder / "data" / "signal.nii.gz").get_fdata().astype(int)
+    elsewhere = scores[brain & (planted == 0)]
+    limit = np.quantile(elsewhere, 0.999)
+    print("\nplanted at (mm)      best score  found at (mm)        off by    planted voxels above 99.9 % of the rest")
+    for number, centre in enumerate(SIGNAL_CENTRES, start=1):
+        here = planted == number
+        top = scores[here].max()
+        voxels = np.argwhere(here & (scores == top))
+        found = apply_affine(scores_img.affine, voxels).mean(axis=0)
+        above = (scores[here] > limit).mean()
+        print(
+            f"{_mm(centre):20s} {top:10.2f}  {_mm(found):20s} {np.linalg.norm(found - centre):4.1f} mm    {above:6.1%}"
+        )
+    print(f"elsewhere: mean {elsewhere.mean():.3f}, chance is 0.500")
+    record = json.loads((folder / "results" / "result.json").read_text())
+    print(f"\n{record['n_spheres']} spheres in {record['seconds']:.0f} s, compiling included ({record['engine']['reason']})")
+    print("files:", *sorted(str(path) for path in (folder / "results").iterdir()), sep="\n  ")
+
+
+def _mm(point: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.0f}" for value in point) + ")"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,170 @@
+"""Slow twins of what is compiled: each is a definition, written down in numpy, that checks its own optimality."""
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+
+#: Whether this platform's long double has more digits than a double (it has not on Windows and on some ARM).
+LONG_DOUBLE_IS_LONGER = np.finfo(np.longdouble).eps < 1e-18
+
+
+def kernel_matrix(X, s2):
+    """K = x_i . x_j + s2, for a finite s2."""
+    return X @ X.T + s2
+
+
+def augmented(X, s2):
+    """X with one more column that stands for the intercept, and which columns are penalised."""
+    if s2 == 0:
+        return X, np.ones(X.shape[1])
+    column = 1.0 if np.isinf(s2) else np.sqrt(s2)
+    penalised = np.ones(X.shape[1] + 1)
+    penalised[-1] = not np.isinf(s2)
+    return np.column_stack([X, np.full(len(X), column)]), penalised
+
+
+def ridge(X, t, X_test, *, s2=np.inf, weights=None, alpha=1.0):
+    """Predictions of argmin sum_i w_i (t_i - x_i b)^2 + alpha |b|^2, by least squares on the stacked problem."""
+    weights = np.ones(len(X)) if weights is None else weights
+    A, penalised = augmented(X, s2)
+    root = np.sqrt(weights)[:, None]
+    t = t.reshape(len(X), -1)
+    stacked = np.vstack([root * A, np.diag(np.sqrt(alpha * penalised))])
+    b = np.linalg.lstsq(stacked, np.vstack([root * t, np.zeros((A.shape[1], t.shape[1]))]), rcond=None)[0]
+    return augmented(X_test, s2)[0] @ b
+
+
+def ridge_loo_errors(X, t, alphas, *, s2=np.inf, weights=None):
+    """Weighted sum of squared leave-one-out errors of each alpha, one refit a sample."""
+    weights = np.ones(len(X)) if weights is None else weights
+    t = t.reshape(len(X), -1)
+    errors = []
+    for alpha in alphas:
+        total = 0.0
+        for i in range(len(X)):
+            rest = np.arange(len(X)) != i
+            f = ridge(X[rest], t[rest], X[[i]], s2=s2, weights=weights[rest], alpha=alpha)
+            total += weights[i] * ((t[i] - f) ** 2).sum()
+        errors.append(total)
+    return np.array(errors)
+
+
+def ridge_cv(X, t, X_test, alphas, *, s2=np.inf, weights=None):
+    """Ridge with the alpha whose leave-one-out error is smallest."""
+    errors = ridge_loo_errors(X, t, alphas, s2=s2, weights=weights)
+    return ridge(X, t, X_test, s2=s2, weights=weights, alpha=alphas[int(errors.argmin())])
+
+
+def squared_hinge(X, y, X_test, *, C, s2):
+    """Decision values of min |w|^2 / 2 + sum_i C_i max(0, 1 - y_i w.x_i)^2; C is one number a sample.
+
+    Newton steps (each a least-squares problem on the samples inside the margin), halved until the objective falls.
+    The objective is strongly convex, so a vanishing gradient proves the result.
+    """
+    A = augmented(X, s2)[0]
+
+    def objective(w):
+        return 0.5 * w @ w + (C * np.maximum(0.0, 1.0 - y * (A @ w)) ** 2).sum()
+
+    w = np.zeros(A.shape[1])
+    for _ in range(500):
+        inside = y * (A @ w) < 1
+        root = np.sqrt(2.0 * C[inside])
+        stacked = np.vstack([root[:, None] * A[inside], np.eye(len(w))])
+        step = np.linalg.lstsq(stacked, np.r_[root * y[inside], np.zeros(len(w))], rcond=None)[0] - w
+        length = 1.0
+        while objective(w + length * step) > objective(w) and length > 1e-12:
+            length /= 2
+        w = w + length * step
+        if ((y * (A @ w) < 1) == inside).all() and length == 1.0:
+            break
+    slack = 2.0 * C * np.maximum(0.0, 1.0 - y * (A @ w)) * y
+    assert np.abs(w - A.T @ slack).max() <= 1e-9 * (1.0 + np.abs(A).T @ np.abs(slack)).max()
+    return augmented(X_test, s2)[0] @ w
+
+
+def hinge(X, y, X_test, *, C, s2):
+    """Decision values of min |w|^2 / 2 + sum_i C_i max(0, 1 - y_i w.x_i); C is one number a sample.
+
+    Coordinate descent on the dual finds which multipliers are free; these then solve a linear system. The distance
+    between primal and dual objective bounds |w - w*|^2 / 2, so a vanishing one proves the result.
+    """
+    A = augmented(X, s2)[0]
+    Z = y[:, None] * A
+    Q = Z @ Z.T
+    a = np.zeros(len(y))
+    for _ in range(400):
+        for _ in range(25):
+            for i in range(len(y)):
+                a[i] = np.clip(a[i] - (Q[i] @ a - 1.0) / Q[i, i], 0.0, C[i])
+        free = (a > 0) & (a < C)
+        exact = a.copy()
+        # The smallest change that solves for the free multipliers: they are not unique where samples repeat.
+        exact[free] += np.linalg.lstsq(Q[np.ix_(free, free)], 1.0 - Q[free] @ a, rcond=None)[0]
+        exact = np.clip(exact, 0.0, C)
+        w = Z.T @ exact
+        primal = 0.5 * w @ w + (C * np.maximum(0.0, 1.0 - Z @ w)).sum()
+        gap = primal - (exact.sum() - 0.5 * w @ w)
+        if gap <= 1e-13 * (1.0 + primal):
+            return augmented(X_test, s2)[0] @ w
+    raise AssertionError(f"the twin did not converge: gap {gap}")
+
+
+def solve_long(A, b):
+    """Solve A x = b in long double by Cholesky."""
+    A, b = A.astype(np.longdouble), b.astype(np.longdouble)
+    L = np.zeros_like(A)
+    n = len(b)
+    for k in range(n):
+        L[k, k] = np.sqrt(A[k, k] - (L[k, :k] ** 2).sum())
+        L[k + 1 :, k] = (A[k + 1 :, k] - L[k + 1 :, :k] @ L[k, :k]) / L[k, k]
+    z, x = np.zeros_like(b), np.zeros_like(b)
+    for i in range(n):
+        z[i] = (b[i] - L[i, :i] @ z[:i]) / L[i, i]
+    for i in range(n - 1, -1, -1):
+        x[i] = (z[i] - L[i + 1 :, i] @ x[i + 1 :]) / L[i, i]
+    return x
+
+
+def weighted_ridge_long(X, t, S, D, s2):
+    """Decision values at all samples of ridge fitted on the samples S, in long double."""
+    K = kernel_matrix(X.astype(np.longdouble), np.longdouble(s2))
+    return K[:, S] @ solve_long(K[np.ix_(S, S)] + np.diag(D[S]), t[S])
+
+
+def squared_hinge_long(X, y, train, D, s2):
+    """Decision values at all samples, in long double, by the active set; D = 1 / (2 C).
+
+    A set S that reproduces itself is the optimum; the assertion says that it did.
+    """
+    S = np.flatnonzero(train)
+    for _ in range(100):
+        f = weighted_ridge_long(X, y, S, D, s2)
+        following = np.flatnonzero(train & (y * f < 1))
+        if np.array_equal(following, S):
+            return f
+        S = following
+    raise AssertionError("the active set did not come to a standstill")
+
+
+def epi_like(n_samples, n_voxels, seed=0, *, mean=1e4, sd=1e2, smooth=2.0):
+    """Raw-EPI-like float32 data (n_samples, n_voxels): neighbouring voxels are alike, every voxel has its own mean."""
+    rng = np.random.default_rng(seed)
+    x = np.arange(n_voxels)
+    kernel = np.exp(-0.5 * ((x[:, None] - x) / smooth) ** 2)
+    noise = rng.standard_normal((n_samples, n_voxels)) @ kernel
+    voxel_means = mean * (1.0 + 0.1 * rng.standard_normal(n_voxels))
+    return (voxel_means + sd * noise / noise.std()).astype(np.float32)
+
+
+def fold_scores(X, y, estimator, members, *, cv, groups=None, scoring=None):
+    """The searchlight as everybody writes it first: (n_folds, n_centres)."""
+    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
+    scorer = check_scoring(estimator, scoring=scoring)
+    scores = np.full((len(splits), len(members)), np.nan)
+    for centre, voxels in enumerate(members):
+        for fold, (train, test) in enumerate(splits):
+            fitted = clone(estimator).fit(X[np.ix_(train, voxels)], y[train])
+            scores[fold, centre] = scorer(fitted, X[np.ix_(test, voxels)], y[test])
+    return scores

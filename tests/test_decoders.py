@@ -1,0 +1,362 @@
+"""Every compiled decoder against the scikit-learn estimator that it equals."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.model_selection import KFold, LeaveOneGroupOut, ShuffleSplit, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from fastsl._kernels.decode import Block
+from fastsl._runtime.launch import kernel_threads
+from fastsl.decoders import REGISTRY, find_decoder
+from fastsl.folds import draw_folds
+from fastsl.search import plan_analysis, search_light
+
+N_SAMPLES = 48
+GROUPS = np.arange(N_SAMPLES) // 8
+#: Voxels: fewer and more than samples.
+SMALL, LARGE = 10, 80
+FORMS = ("gram", "features")
+both_forms = pytest.mark.parametrize("form", FORMS)
+both_sizes = pytest.mark.parametrize("n_voxels", [SMALL, LARGE])
+
+CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is tried for one type: parameter sets, and how far decision values may be from scikit-learn's.
+
+    Ridge is solved in closed form on both sides. liblinear stops at its ``tol``, for the hinge loss at a point that
+    moves decision values more than for the squared hinge.
+    """
+
+    estimators: tuple
+    tolerance: float
+
+
+def linear_svc(**parameters):
+    return LinearSVC(**{**CONVERGED, **parameters})
+
+
+CASES = {
+    LinearSVC: Cases(
+        (
+            linear_svc(),
+            linear_svc(C=1e-4),
+            linear_svc(C=1e-2, class_weight="balanced"),
+            linear_svc(C=30.0),
+            linear_svc(C=1e3),
+            linear_svc(class_weight={0: 3.0, 1: 0.5}),
+            linear_svc(class_weight={0: 3.0, 1: 0.5}, C=1e-2),
+            linear_svc(fit_intercept=False),
+            linear_svc(intercept_scaling=3.0),
+            linear_svc(intercept_scaling=0.1, class_weight="balanced"),
+            linear_svc(fit_intercept=False, intercept_scaling=50.0),
+            linear_svc(loss="hinge"),
+            linear_svc(loss="hinge", C=1e-4),
+            linear_svc(loss="hinge", C=1e-2, class_weight="balanced", intercept_scaling=2.0),
+            linear_svc(loss="hinge", C=0.05, fit_intercept=False, class_weight={0: 0.5, 1: 2.0}),
+        ),
+        1e-6,
+    ),
+    Ridge: Cases(
+        (
+            Ridge(),
+            Ridge(1e-2),
+            Ridge(1e4),
+            Ridge(np.array([3.0])),
+            Ridge(fit_intercept=False),
+            Ridge(solver="svd"),
+            Ridge(solver="cholesky"),
+        ),
+        1e-8,
+    ),
+    RidgeClassifier: Cases(
+        (
+            RidgeClassifier(),
+            RidgeClassifier(1e-2),
+            RidgeClassifier(1e4),
+            RidgeClassifier(class_weight="balanced"),
+            RidgeClassifier(2.0, class_weight={0: 3.0, 1: 0.5}),
+            RidgeClassifier(fit_intercept=False, class_weight="balanced"),
+            RidgeClassifier(fit_intercept=False, solver="svd"),
+        ),
+        1e-8,
+    ),
+    RidgeCV: Cases(
+        (
+            RidgeCV(),
+            RidgeCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+            RidgeCV(alphas=5.0),
+            RidgeCV(fit_intercept=False),
+            RidgeCV(gcv_mode="eigen"),
+            RidgeCV(store_cv_results=True),
+        ),
+        1e-8,
+    ),
+    RidgeClassifierCV: Cases(
+        (
+            RidgeClassifierCV(),
+            RidgeClassifierCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+            RidgeClassifierCV(class_weight="balanced"),
+            RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
+            RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
+        ),
+        1e-8,
+    ),
+}
+EVERY_CASE = [pytest.param(estimator, id=repr(estimator)) for cases in CASES.values() for estimator in cases.estimators]
+#: One or two of each type, for what does not depend on parameters.
+PLAIN = [
+    pytest.param(estimator, id=repr(estimator))
+    for estimator in (
+        linear_svc(C=0.1, class_weight="balanced"),
+        linear_svc(loss="hinge", C=0.05),
+        Ridge(2.0),
+        RidgeClassifier(2.0, class_weight="balanced"),
+        RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+        RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+    )
+]
+
+
+def test_every_registered_type_has_cases_and_a_plain_one():
+    assert set(CASES) == set(REGISTRY)
+    assert {type(case.values[0]) for case in PLAIN} == set(REGISTRY)
+    for kind, cases in CASES.items():
+        assert {type(estimator) for estimator in cases.estimators} == {kind}
+
+
+def make_data(n_voxels, n_classes=2, *, balanced=True, seed=0):
+    """Standardised float32 data with overlapping classes, the labels, and a continuous target."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(N_SAMPLES) % n_classes
+    if not balanced:
+        labels[: N_SAMPLES // 3] = 0
+    X = rng.standard_normal((N_SAMPLES, n_voxels)) + 0.5 * rng.standard_normal((n_classes, n_voxels))[labels]
+    X = ((X - X.mean(axis=0)) / X.std(axis=0)).astype(np.float32)
+    values = X[:, :3].sum(axis=1) + 10.0 + rng.standard_normal(N_SAMPLES)
+    return X, labels, values
+
+
+def decode(estimator, X, y, folds, form):
+    """Held-out predictions of one sphere with all voxels, fold by fold."""
+    decoder, reason = find_decoder(estimator, folds)
+    assert decoder is not None, reason
+    plan = decoder.plan(estimator, y, folds)
+    p = X.shape[1]
+    block = Block(
+        np.ascontiguousarray(X.T),
+        np.zeros(p),
+        np.array([0, p]),
+        np.arange(p, dtype=np.int32),
+        plan.intercept,
+        p + 1 if form == "features" else 0,
+        1,
+    )
+    out, status = np.empty((1, plan.n_out)), np.empty(1, np.int8)
+    with kernel_threads(1):
+        plan.run(block, plan.problems, out, status)
+    assert status[0] == 0
+    return list(plan.held_out(out))
+
+
+def assert_parity(estimator, X, labels, values, cv, form, groups=None):
+    """Decision values (or predictions) of every fold equal scikit-learn's, and so does every label that is clear."""
+    y = labels if is_classifier(estimator) else values
+    folds = draw_folds(cv, y, groups, classifier=is_classifier(estimator))
+    tolerance = CASES[type(estimator)].tolerance
+    for (train, test), held_out in zip(folds, decode(estimator, X, y, folds, form), strict=True):
+        fitted = clone(estimator).fit(X[train].astype(float), y[train])
+        test_data = X[test].astype(float)
+        if not is_classifier(estimator):
+            np.testing.assert_allclose(held_out.values[0, :, 0], fitted.predict(test_data), rtol=0, atol=tolerance)
+            continue
+        expected = fitted.decision_function(test_data)
+        shape = held_out.values[0].shape
+        # A factor, since decision values grow with C: nothing else about the tolerance depends on the case.
+        scale = max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(held_out.values[0], expected.reshape(shape), rtol=0, atol=tolerance * scale)
+        np.testing.assert_array_equal(held_out.classes, fitted.classes_)
+        ordered = np.sort(expected.reshape(shape), axis=1)
+        clear = np.abs(expected) > 1e-4 if shape[1] == 1 else ordered[:, -1] - ordered[:, -2] > 1e-4
+        predicted = held_out.classes[held_out.predicted[0]]
+        np.testing.assert_array_equal(predicted[clear], fitted.predict(test_data)[clear])
+        assert clear.mean() > 0.9
+
+
+@both_forms
+@both_sizes
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("estimator", EVERY_CASE)
+def test_every_parameter_set_equals_scikit_learn(estimator, n_classes, n_voxels, form):
+    if not is_classifier(estimator) and n_classes > 2:
+        pytest.skip("a regressor has no classes")
+    X, labels, values = make_data(n_voxels, n_classes, balanced=False)
+    if n_classes > 2 and isinstance(getattr(estimator, "class_weight", None), dict):
+        estimator = clone(estimator).set_params(class_weight={**estimator.class_weight, 2: 1.5})
+    cv = StratifiedKFold(3) if is_classifier(estimator) else KFold(3)
+    assert_parity(estimator, X, labels, values, cv, form)
+
+
+@both_forms
+@both_sizes
+@pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "unbalanced"])
+@pytest.mark.parametrize("n_classes", [2, 3, 4, 5])
+@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+def test_any_number_of_classes_equals_scikit_learn(estimator, n_classes, balanced, n_voxels, form):
+    X, labels, values = make_data(n_voxels, n_classes, balanced=balanced, seed=1)
+    assert_parity(estimator, X, labels, values, StratifiedKFold(2), form)
+
+
+EVERY_SAMPLE = np.arange(N_SAMPLES)
+SPLITS = {
+    "leave one group out": LeaveOneGroupOut(),
+    "train smaller than test": ShuffleSplit(3, train_size=0.3, test_size=0.6, random_state=0),
+    "trained samples are tested": [(EVERY_SAMPLE[:40], EVERY_SAMPLE[30:]), (EVERY_SAMPLE[8:], EVERY_SAMPLE)],
+    "some samples in neither": [(EVERY_SAMPLE[::3], EVERY_SAMPLE[1::3]), (EVERY_SAMPLE[5:25], EVERY_SAMPLE[40:44])],
+    "tested in any order, twice": [(EVERY_SAMPLE[20:], np.array([7, 3, 3, 11]))],
+    "trained in any order": [(EVERY_SAMPLE[:19:-1], EVERY_SAMPLE[:20])],
+}
+
+
+@both_forms
+@both_sizes
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("splits", SPLITS)
+@pytest.mark.parametrize("estimator", PLAIN)
+def test_any_split_equals_scikit_learn(estimator, splits, n_classes, n_voxels, form):
+    if not is_classifier(estimator) and n_classes > 2:
+        pytest.skip("a regressor has no classes")
+    X, labels, values = make_data(n_voxels, n_classes, balanced=False, seed=2)
+    assert_parity(estimator, X, labels, values, SPLITS[splits], form, GROUPS)
+
+
+@both_forms
+@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+def test_a_fold_that_lacks_a_class_is_trained_on_the_others(estimator, form):
+    X, labels, values = make_data(SMALL, 3, seed=3)
+    known = np.flatnonzero(labels < 2)
+    pairs = [(EVERY_SAMPLE[:36], EVERY_SAMPLE[36:]), (known, EVERY_SAMPLE[::2]), (EVERY_SAMPLE[12:], known[:9])]
+    assert_parity(estimator, X, labels, values, pairs, form)
+
+
+@both_forms
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+def test_a_fold_with_one_class_leaves_the_others_as_they_are(estimator, position, form):
+    X, labels, _ = make_data(SMALL, 2, seed=4)
+    pairs = [(EVERY_SAMPLE[:30], EVERY_SAMPLE[30:]), (EVERY_SAMPLE[14:], EVERY_SAMPLE[:14])]
+    expected = decode(estimator, X, labels, draw_folds(pairs, labels), form)
+    pairs.insert(position, (np.flatnonzero(labels == 1), EVERY_SAMPLE[:5]))
+    found = decode(estimator, X, labels, draw_folds(pairs, labels), form)
+    assert found.pop(position) is None
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+@both_forms
+@pytest.mark.parametrize("estimator", PLAIN)
+def test_string_labels_and_whole_numbers_are_targets_too(estimator, form):
+    X, labels, values = make_data(SMALL, 3, seed=5)
+    names = np.array(["house", "face", "cat"])[labels]
+    assert_parity(estimator, X, names if estimator.get_params().get("class_weight") != {} else labels,
+                  np.rint(values).astype(np.int16), KFold(3), form)
+
+
+# What is not compiled, says why, and runs all the same
+
+
+class OwnSVC(LinearSVC):
+    """A subclass may do anything: only the very type is known."""
+
+
+SAME_TWICE = [(np.r_[0:30, 0:30], np.arange(30, 48)), (np.arange(18, 48), np.arange(18))]
+REFUSED = {
+    "penalty": (LinearSVC(penalty="l1", dual=False, random_state=0), "penalty='l1' is not a ridge penalty"),
+    "multi_class": (
+        LinearSVC(multi_class="crammer_singer", random_state=0),
+        "multi_class='crammer_singer' is one joint problem",
+    ),
+    "zero class weight": (RidgeClassifier(class_weight={0: 0.0, 1: 1.0}), "leaves a class out"),
+    "positive": (Ridge(positive=True), "positive=True constrains the weights"),
+    "Ridge solver": (Ridge(solver="lsqr"), "solver='lsqr' stops at a tolerance"),
+    "classifier solver": (RidgeClassifier(solver="sparse_cg"), "solver='sparse_cg' stops at a tolerance"),
+    "no penalty": (Ridge(alpha=0.0), "is not positive: without a penalty the solution is not unique"),
+    "inner cv": (RidgeCV(cv=3), "cv inside the estimator is not leave-one-out"),
+    "inner classifier cv": (RidgeClassifierCV(cv=3), "cv inside the estimator is not leave-one-out"),
+    "inner scoring": (RidgeCV(scoring="neg_mean_absolute_error"), "scoring='neg_mean_absolute_error' inside"),
+    "alpha per target": (RidgeCV(alpha_per_target=True), "alpha_per_target=True"),
+    "another type": (SVC(kernel="linear"), "SVC has no compiled decoder"),
+    "a regressor": (Lasso(0.1), "Lasso has no compiled decoder"),
+    "a pipeline": (make_pipeline(StandardScaler(), LinearSVC(random_state=0)), "Pipeline has no compiled decoder"),
+}
+
+
+@pytest.mark.parametrize(("estimator", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_compiled_says_why_and_scores_as_scikit_learn(estimator, reason):
+    X, labels, values = make_data(6, 2, seed=6)
+    y = labels if is_classifier(estimator) else values
+    engine = plan_analysis(y, len(y), estimator, cv=KFold(3)).engine
+    assert engine.path == "general"
+    assert reason in engine.reason
+    A = sparse.csr_array(np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]], bool))
+    found = search_light(X, y, estimator, A, cv=KFold(3), n_jobs=1)
+    expected = [cross_val_score(estimator, X[:, members], y, cv=KFold(3)).mean() for members in ([0, 1, 2, 3, 4, 5], [2, 3, 5])]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("estimator", PLAIN)
+def test_a_fold_that_trains_on_a_sample_twice_is_not_compiled(estimator):
+    X, labels, values = make_data(6, 2, seed=6)
+    y = labels if is_classifier(estimator) else values
+    engine = plan_analysis(y, len(y), estimator, cv=SAME_TWICE).engine
+    assert (engine.path, "trains on the same sample twice" in engine.reason) == ("general", True)
+    found = search_light(X, y, estimator, sparse.csr_array(np.ones((1, 6), bool)), cv=SAME_TWICE, n_jobs=1)
+    np.testing.assert_array_equal(found, cross_val_score(estimator, X, y, cv=SAME_TWICE).mean())
+
+
+def test_a_subclass_is_not_taken_for_its_parent():
+    _, labels, _ = make_data(6)
+    with pytest.warns(UserWarning, match="Use a custom estimator at your own risk"):
+        engine = plan_analysis(labels, N_SAMPLES, OwnSVC(), cv=KFold(3)).engine
+    assert (engine.path, engine.reason) == ("general", "OwnSVC has no compiled decoder")
+
+
+INVALID = {
+    "unknown loss": LinearSVC(loss="l2"),
+    "negative C": LinearSVC(C=-1.0),
+    "no intercept scale": LinearSVC(intercept_scaling=0),
+    "intercept": RidgeClassifier(fit_intercept="no"),
+    "class weight": RidgeClassifier(class_weight="even"),
+    "solver": Ridge(solver="newton"),
+}
+
+
+@pytest.mark.parametrize("estimator", INVALID.values(), ids=INVALID)
+def test_parameters_that_scikit_learn_refuses_are_refused_before_any_work(estimator):
+    X, labels, values = make_data(6)
+    y = labels if is_classifier(estimator) else values
+    with pytest.raises(ValueError, match=f"parameter of {type(estimator).__name__} must be"):
+        search_light(X, y, estimator, sparse.csr_array(np.ones((1, 6), bool)), cv=KFold(3), n_jobs=1)
+
+
+def test_liblinear_does_converge_on_the_reference_data():
+    """The tolerance above is honest only where the reference has converged."""
+    X, labels, _ = make_data(LARGE, balanced=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        linear_svc(C=1e3).fit(X.astype(float), labels)
+
+
+def test_base_estimator_is_not_a_decoder():
+    assert find_decoder(BaseEstimator(), draw_folds(2, np.arange(6) % 2)) == (None, "BaseEstimator has no compiled decoder")

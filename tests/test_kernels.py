@@ -1,0 +1,486 @@
+"""Compiled kernels against their definitions. Also run as plain Python (NUMBA_DISABLE_JIT=1), hence the small sizes."""
+
+import numba as nb
+import numpy as np
+import pytest
+
+import naive
+from fastsl._kernels import decode, lapack
+from fastsl._kernels.svm import hinge, squared_hinge
+from fastsl._kernels.waist import leverages, sphere_features, sphere_gram, weighted_ridge
+from fastsl._runtime.launch import kernel_threads
+from fastsl.decoders.problems import classification_problems, regression_problems
+from fastsl.folds import Folds
+
+FORMS = ("gram", "features")
+both_forms = pytest.mark.parametrize("form", FORMS)
+all_intercepts = pytest.mark.parametrize("s2", [0.0, 1.0, 9.0, np.inf])
+#: Fewer and more voxels than samples.
+SHAPES = [(20, 7), (14, 30)]
+both_shapes = pytest.mark.parametrize(("n", "p"), SHAPES, ids=["few voxels", "many voxels"])
+
+
+def make_data(n, p, *, means=False, seed=0):
+    """Two classes that overlap, float32; with means, some voxels have one and some have none."""
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
+    X = rng.standard_normal((n, p)) + 0.3 * y[:, None] * rng.standard_normal(p)
+    if means:
+        X[:, ::2] += 5.0 * rng.standard_normal(X[:, ::2].shape[1])
+    return X.astype(np.float32), y
+
+
+def shift(X):
+    """X as kernels take it, (n_voxels, n_samples), and the float32 means that were subtracted where they are large."""
+    means = np.where(np.abs(X.mean(axis=0)) > 1.0, X.mean(axis=0), 0.0).astype(np.float32)
+    return np.ascontiguousarray((X - means).T), means.astype(np.float64)
+
+
+def two_terms(X, s2, form):
+    """Z (G or Phi), u and inv_c of one sphere with all voxels of X (n_samples, n_voxels)."""
+    n, p = X.shape
+    shifted, means = shift(X)
+    members, u = np.arange(p, dtype=np.int32), np.empty(n)
+    if form == "gram":
+        Z = np.empty((n, n))
+        inv_c = sphere_gram(shifted, members, means, float(s2), np.empty((p + 3, n)), Z, u)
+    else:
+        Z = np.empty((n, p))
+        inv_c = sphere_features(shifted, members, means, float(s2), Z, u)
+    return Z, u, inv_c
+
+
+def work_space(n, p, k=1):
+    """A and rows, larger than any caller needs."""
+    order = max(n, p + 1) + 2
+    return np.full((order, order), np.nan), np.full((max(n, k + 1), order), np.nan)
+
+
+def solve_ridge(X, s2, form, S, D, T):
+    """Run weighted_ridge; returns status, decision values and beta."""
+    n, p = X.shape
+    Z, u, inv_c = two_terms(X, s2, form)
+    F, beta = np.full_like(T, np.nan), np.full_like(T, np.nan)
+    A, rows = work_space(n, p, len(T))
+    return weighted_ridge(form == "features", Z, u, inv_c, S, D, T, A, rows, F, beta), F, beta
+
+
+def solve_squared_hinge(X, y, C, s2, form, train, guess=None):
+    n, p = X.shape
+    Z, u, inv_c = two_terms(X, s2, form)
+    F = np.zeros((1, n)) if guess is None else guess.copy()
+    beta, F_new, beta_new = np.zeros((3, 1, n))
+    A, rows = work_space(n, p)
+    S = np.empty(n, np.int64)
+    code = squared_hinge(
+        form == "features", Z, u, inv_c, train, 0.5 / C, y[None].copy(), S, A, rows, F, beta, F_new, beta_new
+    )
+    return code, F[0]
+
+
+def solve_hinge(X, y, C, s2, form, train):
+    n, p = X.shape
+    Z, u, inv_c = two_terms(X, s2, form)
+    F, beta, dF, dbeta, R = np.zeros((5, 1, n))
+    D, low, high = np.zeros((3, n))
+    A, rows = work_space(n, p)
+    S = np.flatnonzero(train)
+    primal, T = form == "features", y[None].copy()
+    return hinge(primal, Z, u, inv_c, S, C, T, A, rows, F, beta, D, R, dF, dbeta, low, high), F[0]
+
+
+# One sphere as two terms
+
+
+@both_forms
+@both_shapes
+@pytest.mark.parametrize("means", [False, True], ids=["standardised", "raw"])
+@pytest.mark.parametrize("s2", [0.0, 1.0, 9.0])
+def test_two_terms_add_up_to_the_kernel_matrix(form, n, p, means, s2):
+    X, _ = make_data(n, p, means=means)
+    Z, u, inv_c = two_terms(X, s2, form)
+    G = Z if form == "gram" else Z @ Z.T
+    second = 0.0 if np.isinf(inv_c) else np.outer(u, u) / inv_c
+    shifted, subtracted = shift(X)
+    K = naive.kernel_matrix(shifted.T + subtracted, s2)
+    np.testing.assert_allclose(G + second, K, rtol=0, atol=1e-13 * np.abs(K).max())
+
+
+@both_forms
+@pytest.mark.parametrize("means", [False, True], ids=["standardised", "raw"])
+def test_a_free_intercept_leaves_the_shifted_gram_and_a_border_of_ones(form, means):
+    X, _ = make_data(14, 30, means=means)
+    shifted, _ = shift(X)
+    Z, u, inv_c = two_terms(X, np.inf, form)
+    assert inv_c == 0.0
+    np.testing.assert_array_equal(u, 1.0)
+    expected = shifted.T.astype(float) @ shifted.astype(float)
+    np.testing.assert_allclose(Z if form == "gram" else Z @ Z.T, expected, rtol=0, atol=1e-13 * expected.max())
+
+
+def test_no_intercept_and_no_means_have_no_second_term():
+    X, _ = make_data(14, 30)
+    for form in FORMS:
+        assert two_terms(X, 0.0, form)[2] == np.inf
+
+
+def test_a_sphere_takes_its_members_only():
+    X, _ = make_data(10, 12)
+    members = np.array([1, 4, 9], dtype=np.int32)
+    shifted, means = shift(X)
+    G, u = np.empty((10, 10)), np.empty(10)
+    sphere_gram(shifted, members, means, 1.0, np.empty((12, 10)), G, u)
+    chosen = X[:, members].astype(float)
+    np.testing.assert_allclose(G + np.outer(u, u), chosen @ chosen.T + 1, rtol=1e-13, atol=1e-13)
+
+
+# Weighted ridge
+
+
+@both_forms
+@both_shapes
+@all_intercepts
+def test_weighted_ridge_is_least_squares(form, n, p, s2):
+    X, y = make_data(n, p)
+    rng = np.random.default_rng(1)
+    T = np.stack([y, rng.standard_normal(n)])
+    D = rng.uniform(0.2, 3.0, n)
+    S = np.sort(rng.choice(n, n - 5, replace=False))
+    code, F, beta = solve_ridge(X, s2, form, S, D, T)
+    assert code == 0
+    expected = naive.ridge(X[S].astype(float), T[:, S].T, X.astype(float), s2=s2, weights=1 / D[S]).T
+    np.testing.assert_allclose(F, expected, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(beta[:, S] * D[S], (T - expected)[:, S], rtol=0, atol=1e-11)
+    assert not np.delete(beta, S, axis=1).any()
+
+
+@both_forms
+def test_weighted_ridge_on_one_sample(form):
+    X, y = make_data(14, 30)
+    S = np.array([3])
+    code, F, _ = solve_ridge(X, 1.0, form, S, np.full(14, 0.5), y[None].copy())
+    assert code == 0
+    expected = naive.ridge(X[S].astype(float), y[S], X.astype(float), s2=1.0, alpha=0.5)[:, 0]
+    np.testing.assert_allclose(F[0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_system_that_is_not_positive_definite_has_a_status():
+    X, y = make_data(14, 30)
+    code, _, _ = solve_ridge(X, 1.0, "gram", np.arange(14), np.full(14, -1e3), y[None].copy())
+    assert code > 0
+
+
+@both_shapes
+@all_intercepts
+def test_leverages_are_the_diagonal_of_the_hat_matrix(n, p, s2):
+    X, y = make_data(n, p)
+    D = np.random.default_rng(1).uniform(0.2, 3.0, n)
+    S = np.flatnonzero(np.arange(n) % 4 != 1)
+    Phi, u, inv_c = two_terms(X, s2, "features")
+    F, beta = np.empty((2, 1, n))
+    A, rows = work_space(n, p)
+    assert weighted_ridge(True, Phi, u, inv_c, S, D, y[None].copy(), A, rows, F, beta) == 0
+    h = np.full(n, np.nan)
+    leverages(Phi, u, inv_c, S, D, A, rows, h)
+    # Row i of the hat matrix is what the fit answers to the i-th unit vector.
+    hat = naive.ridge(X[S].astype(float), np.eye(len(S)), X[S].astype(float), s2=s2, weights=1 / D[S])
+    np.testing.assert_allclose(h[S], np.diag(hat), rtol=0, atol=1e-11)
+
+
+# Linear algebra. The plain functions are what runs without JIT; compiled, the library's routines stand in for them.
+
+
+@nb.njit
+def _call_syrk(B, K):
+    lapack.syrk(B, K)
+
+
+@nb.njit
+def _call_cholesky(A, m):
+    return lapack.cholesky(A, m)
+
+
+@nb.njit
+def _call_cholesky_solve(R, m, rows, n_rows):
+    lapack.cholesky_solve(R, m, rows, n_rows)
+
+
+@nb.njit
+def _call_cholesky_inverse(R, m):
+    lapack.cholesky_inverse(R, m)
+
+
+ROUTINES = {
+    "plain": (lapack.syrk, lapack.cholesky, lapack.cholesky_solve, lapack.cholesky_inverse),
+    "compiled": (_call_syrk, _call_cholesky, _call_cholesky_solve, _call_cholesky_inverse),
+}
+both_routines = pytest.mark.parametrize("routines", ROUTINES.values(), ids=ROUTINES)
+
+
+def positive_definite(n, seed=0):
+    B = np.random.default_rng(seed).standard_normal((n + 4, n))
+    return B.T @ B
+
+
+@both_routines
+def test_syrk_fills_the_upper_triangle(routines):
+    B = np.random.default_rng(0).standard_normal((9, 5))
+    K = np.full((5, 5), 7.0)
+    routines[0](B, K)
+    np.testing.assert_allclose(np.triu(K), np.triu(B.T @ B), rtol=1e-13, atol=1e-13)
+
+
+@both_routines
+@pytest.mark.parametrize("m", [1, 6, 8])
+def test_cholesky_of_a_leading_block_leaves_the_rest_alone(routines, m):
+    P = positive_definite(8)
+    A = P.copy()
+    A[np.tril_indices(8, -1)] = -99.0  # never read
+    before = A.copy()
+    assert routines[1](A, m) == 0
+    np.testing.assert_allclose(np.triu(A[:m, :m]), np.linalg.cholesky(P[:m, :m]).T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(A[m:], before[m:])
+    np.testing.assert_array_equal(A[:, m:], before[:, m:])
+    np.testing.assert_array_equal(np.tril(A, -1), np.tril(before, -1))
+
+
+@both_routines
+def test_cholesky_of_an_indefinite_matrix_has_a_status(routines):
+    P = positive_definite(6)
+    P[4, 4] = -1.0
+    assert routines[1](P.copy(), 6) > 0
+    assert routines[1](P.copy(), 4) == 0
+
+
+@both_routines
+def test_cholesky_solve_works_on_leading_rows_and_columns(routines):
+    P, m, n_rows = positive_definite(8), 6, 2
+    R = P.copy()
+    assert routines[1](R, m) == 0
+    rows = np.random.default_rng(1).standard_normal((4, 9))
+    before = rows.copy()
+    routines[2](R, m, rows, n_rows)
+    expected = np.linalg.solve(P[:m, :m], before[:n_rows, :m].T).T
+    np.testing.assert_allclose(rows[:n_rows, :m], expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(rows[n_rows:], before[n_rows:])
+    np.testing.assert_array_equal(rows[:, m:], before[:, m:])
+
+
+@both_routines
+def test_cholesky_inverse_fills_the_upper_triangle_of_the_block(routines):
+    P, m = positive_definite(8), 5
+    R = P.copy()
+    assert routines[1](R, m) == 0
+    routines[3](R, m)
+    np.testing.assert_allclose(np.triu(R[:m, :m]), np.triu(np.linalg.inv(P[:m, :m])), rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(R[:, m:], P[:, m:])
+
+
+# Support vector machines
+
+
+@both_forms
+@both_shapes
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("s2", [0.0, 1.0, 9.0])
+def test_squared_hinge_is_the_optimum(form, n, p, C, s2):
+    X, y = make_data(n, p)
+    weights = C * np.random.default_rng(2).uniform(0.5, 2.0, n)
+    train = np.arange(n) % 5 != 2
+    code, f = solve_squared_hinge(X, y, weights, s2, form, train)
+    assert code == 0
+    expected = naive.squared_hinge(X[train].astype(float), y[train], X.astype(float), C=weights[train], s2=s2)
+    np.testing.assert_allclose(f, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+@both_forms
+def test_squared_hinge_does_not_depend_on_the_guess(form):
+    X, y = make_data(20, 7)
+    train, C = np.arange(20) < 16, np.ones(20)
+    code, f = solve_squared_hinge(X, y, C, 1.0, form, train)
+    assert code == 0
+    # The second guess puts every sample outside the margin: no active set at all.
+    for guess in (np.random.default_rng(3).standard_normal((1, 20)), 2.0 * y[None], -y[None]):
+        again = solve_squared_hinge(X, y, C, 1.0, form, train, guess)
+        assert again[0] == 0
+        np.testing.assert_array_equal(again[1], f)
+
+
+def test_squared_hinge_reports_a_system_that_is_not_positive_definite():
+    X, y = make_data(14, 30)
+    assert solve_squared_hinge(X, y, np.full(14, -1e-3), 1.0, "gram", np.ones(14, bool))[0] == 1
+
+
+@both_forms
+@both_shapes
+@pytest.mark.parametrize("C", [1e-3, 0.05, 1.0])
+@pytest.mark.parametrize("s2", [0.0, 1.0, 9.0])
+def test_hinge_is_the_optimum(form, n, p, C, s2):
+    X, y = make_data(n, p)
+    weights = C * np.random.default_rng(2).uniform(0.5, 2.0, n)
+    train = np.arange(n) % 5 != 2
+    code, f = solve_hinge(X, y, weights, s2, form, train)
+    assert code == 0
+    expected = naive.hinge(X[train].astype(float), y[train], X.astype(float), C=weights[train], s2=s2)
+    np.testing.assert_allclose(f, expected, rtol=0, atol=1e-6)
+
+
+# Raw intensities: mean 1e4, signal 1e2, smooth
+
+
+extended = pytest.mark.skipif(
+    not naive.LONG_DOUBLE_IS_LONGER, reason="long double has no more digits than double on this platform"
+)
+
+
+@extended
+@both_forms
+@pytest.mark.parametrize("s2", [0.0, 1.0])
+@pytest.mark.parametrize("alpha", [0.5, 500.0])
+def test_ridge_on_raw_intensities_equals_extended_precision(form, s2, alpha):
+    X = naive.epi_like(24, 30)
+    y = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
+    S, D = np.arange(20), np.full(24, alpha)
+    code, F, _ = solve_ridge(X, s2, form, S, D, y[None].copy())
+    assert code == 0
+    expected = naive.weighted_ridge_long(X, y, S, D, s2).astype(float)
+    np.testing.assert_allclose(F[0], expected, rtol=0, atol=1e-6)
+
+
+@extended
+@both_forms
+@pytest.mark.parametrize("C", [1e-3, 1.0])
+def test_squared_hinge_on_raw_intensities_equals_extended_precision(form, C):
+    X = naive.epi_like(24, 30)
+    y = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
+    train = np.arange(24) < 20
+    code, f = solve_squared_hinge(X, y, np.full(24, C), 1.0, form, train)
+    assert code == 0
+    expected = naive.squared_hinge_long(X, y, train, np.full(24, 0.5 / C), 1.0).astype(float)
+    np.testing.assert_allclose(f, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("solve", [solve_squared_hinge, solve_hinge])
+def test_both_forms_agree_on_raw_intensities(solve):
+    X = naive.epi_like(24, 12, seed=1)
+    y = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
+    results = [solve(X, y, np.full(24, 1e-4), 1.0, form, np.arange(24) < 20) for form in FORMS]
+    assert [code for code, _ in results] == [0, 0]
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=0, atol=1e-6)
+
+
+# Entries: all spheres of a block, all folds
+
+
+N_SAMPLES = 18
+#: The second fold trains on samples that it tests, and leaves some out of both; the last has one class only.
+FOLDS = Folds(
+    N_SAMPLES,
+    (np.arange(6, 18), np.arange(0, 12), np.arange(0, 18, 2)),
+    (np.arange(0, 6), np.arange(9, 15), np.arange(1, 18, 2)),
+)
+SPHERES = [np.arange(24), np.arange(3, 7), np.arange(0), np.arange(10, 24, 2), np.arange(5)]
+
+
+def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1):
+    shifted, means = shift(X)
+    block = decode.Block(
+        shifted,
+        means,
+        np.concatenate([[0], np.cumsum([len(members) for members in SPHERES])]),
+        np.concatenate(SPHERES).astype(np.int32),
+        s2,
+        1000 if form == "features" else 0,
+        min_voxels,
+    )
+    out, status = np.empty((len(SPHERES), problems.out_ptr[-1])), np.full(len(SPHERES), 99, np.int8)
+    with kernel_threads(1):
+        kernel(block, problems, *arguments, out, status)
+    return out, status
+
+
+def by_definition(X, problems, solve):
+    """Rows of results, from solve(X_train, target, X_test, weights) of one problem; weights are 1 / ridge."""
+    rows = np.full((len(SPHERES), problems.out_ptr[-1]), np.nan)
+    for row, members in zip(rows, SPHERES, strict=True):
+        if len(members) == 0:
+            continue
+        for q, fold in enumerate(problems.fold):
+            train, test, target = FOLDS.train[fold], FOLDS.test[fold], problems.targets[problems.target[q]]
+            values = solve(
+                X[np.ix_(train, members)].astype(float),
+                target[train],
+                X[np.ix_(test, members)].astype(float),
+                1.0 / problems.ridge[q, train],
+            )
+            row[problems.out_ptr[q] : problems.out_ptr[q + 1]] = np.ravel(values)
+    return rows
+
+
+LABELS = {"two classes": np.arange(N_SAMPLES) % 2, "three classes": np.arange(N_SAMPLES) // 2 % 3}
+EMPTY = [status == 0 for status in map(len, SPHERES)]
+
+
+@both_forms
+@pytest.mark.parametrize("squared", [True, False], ids=["squared hinge", "hinge"])
+@pytest.mark.parametrize("labels", LABELS)
+def test_linear_svc_of_a_block(form, squared, labels):
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced", C=0.1, rest_weighted=False)
+    out, status = launch(decode.linear_svc, X, problems, 1.0, form, squared)
+    twin = naive.squared_hinge if squared else naive.hinge
+    expected = by_definition(X, problems, lambda A, t, B, w: twin(A, t, B, C=w, s2=1.0))
+    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-9 if squared else 1e-6)
+
+
+@both_forms
+@pytest.mark.parametrize("alphas", [(0.7,), (0.1, 1.0, 10.0, 100.0)], ids=["one alpha", "best alpha"])
+@pytest.mark.parametrize("labels", [*LABELS, "values"])
+@pytest.mark.parametrize("s2", [0.0, np.inf], ids=["no intercept", "free intercept"])
+def test_ridge_of_a_block(form, alphas, labels, s2):
+    X, _ = make_data(N_SAMPLES, 24)
+    if labels == "values":
+        y = X[:, 3] + np.random.default_rng(4).standard_normal(N_SAMPLES)
+        problems = regression_problems(y, FOLDS)
+    else:
+        problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced")
+    out, status = launch(decode.ridge, X, problems, s2, form, np.array(alphas))
+
+    def errors_of_fold(A, targets, w):
+        return naive.ridge_loo_errors(A, targets, alphas, s2=s2, weights=w)
+
+    expected = np.full_like(out, np.nan)
+    for c, members in enumerate(SPHERES):
+        for fold in np.unique(problems.fold) if len(members) else []:
+            # The targets of a fold share one alpha.
+            train, test = FOLDS.train[fold], FOLDS.test[fold]
+            q = np.flatnonzero(problems.fold == fold)
+            T, w = problems.targets[problems.target[q]][:, train].T, 1.0 / problems.ridge[q[0], train]
+            A = X[np.ix_(train, members)].astype(float)
+            best = alphas[int(errors_of_fold(A, T, w).argmin())]
+            F = naive.ridge(A, T, X[np.ix_(test, members)].astype(float), s2=s2, weights=w, alpha=best)
+            expected[c, problems.out_ptr[q[0]] : problems.out_ptr[q[-1] + 1]] = F.T.ravel()
+    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", ["linear_svc", "ridge"])
+def test_small_spheres_are_left_out(kernel):
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
+    argument = True if kernel == "linear_svc" else np.array([1.0])
+    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", argument, min_voxels=5)
+    np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
+    np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
+
+
+@pytest.mark.parametrize("kernel", ["linear_svc", "ridge"])
+def test_a_sphere_without_a_solution_is_not_a_number(kernel):
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
+    problems = problems._replace(ridge=-1e3 * problems.ridge)
+    argument = True if kernel == "linear_svc" else np.array([1.0])
+    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", argument)
+    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
+    assert np.isnan(out).all()
