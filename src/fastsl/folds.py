@@ -52,7 +52,7 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
             f"y and the images have inconsistent numbers of samples: {len(target)} and {n_samples}; give one label a volume "
             "(select volumes and labels together, for instance with nibabel's img.slicer[..., keep])."
         )
-    _check_no_missing(target)
+    _check_no_missing(target, "y")
     kind = type_of_target(target)
     if classifier:
         if kind not in ("binary", "multiclass"):
@@ -61,11 +61,11 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
                 "estimator='ridge'."
             )
         if len(np.unique(target)) < 2:
-            raise ValueError(f"y holds one class only ({target[0]!r}): a classifier needs at least two.")
+            raise ValueError(f"y holds one class only ({target.tolist()[0]!r}): a classifier needs at least two.")
     return target
 
 
-def _check_no_missing(target: NDArray[Any]) -> None:
+def _check_no_missing(target: NDArray[Any], name: str) -> None:
     if target.dtype.kind == "f":
         missing = ~np.isfinite(target)
     elif target.dtype == object:
@@ -74,8 +74,8 @@ def _check_no_missing(target: NDArray[Any]) -> None:
         return
     if missing.any():
         raise ValueError(
-            f"y has {np.count_nonzero(missing)} missing or infinite entries (Input contains NaN), the first at volume "
-            f"{np.flatnonzero(missing)[0]}; leave those volumes out of imgs, y and groups."
+            f"{name} has {np.count_nonzero(missing)} missing or infinite entries (Input contains NaN), the first at "
+            f"volume {np.flatnonzero(missing)[0]}; leave those volumes out of imgs, y and groups."
         )
 
 
@@ -85,8 +85,11 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | Non
         return None
     values = np.asarray(groups)
     if values.ndim != 1 or len(values) != n_samples:
-        raise ValueError(f"groups and the images have inconsistent numbers of samples: groups has shape {values.shape}, {n_samples} entries "
-            "are needed, one a volume.")
+        raise ValueError(
+            f"groups and the images have inconsistent numbers of samples: groups has shape {values.shape}, {n_samples} entries "
+            "are needed, one a volume."
+        )
+    _check_no_missing(values, "groups")
     return values
 
 
@@ -104,10 +107,14 @@ def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, cla
     n_samples = len(y)
     checked_groups = check_groups(groups, n_samples)
     hint = f"cv={cv!r} is no cross-validation: give an integer of at least 2, a splitter, or (train, test) pairs"
-    if isinstance(cv, bool | str | float) or (isinstance(cv, int | np.integer) and cv < 2):
+    if isinstance(cv, bool | str | float | type) or (isinstance(cv, int | np.integer) and cv < 2):
         raise ValueError(f"{hint}.")
+    if _is_pairs(cv):
+        cv = list(cv)
+        if any(not hasattr(pair, "__len__") or len(pair) != 2 for pair in cv):
+            raise ValueError(f"{hint}.")
     try:
-        splitter = check_cv(list(cv) if _is_pairs(cv) else cv, y, classifier=classifier)
+        splitter = check_cv(cv, y, classifier=classifier)
     except ValueError as error:
         raise ValueError(f"{hint} ({error}).") from error
     if type(splitter) is KFold:

@@ -77,7 +77,7 @@ def _per_class_metric(kind: str, average: str) -> Metric:
         if average == "binary":
             if len(labels) > 2 or 1 not in labels:
                 raise ValueError(
-                    f"scoring={kind!r} needs two classes of which one is the number 1, got {list(labels)}; "
+                    f"scoring={kind!r} needs two classes of which one is the number 1, got {labels.tolist()}; "
                     f"use '{kind}_macro' or '{kind}_weighted'."
                 )
             return each[:, int(np.flatnonzero(labels == 1)[0])]
@@ -95,7 +95,7 @@ def roc_auc(held_out: HeldOut) -> Scores:
     classes = _classes(held_out)
     if len(classes) != 2:
         raise ValueError(
-            f"scoring='roc_auc' needs two classes, got {len(classes)} ({list(classes)}); use 'balanced_accuracy', or "
+            f"scoring='roc_auc' needs two classes, got {len(classes)} ({classes.tolist()}); use 'balanced_accuracy', or "
             "'roc_auc_ovr' with an estimator that gives probabilities."
         )
     positive = held_out.y_true == classes[1]

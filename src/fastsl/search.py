@@ -100,7 +100,7 @@ def plan_analysis(
     target = check_target(y, n_samples, classifier=classifier, name=name)
     if is_regressor(model) and target.dtype.kind not in "biuf":
         raise ValueError(
-            f"y holds {target.dtype} entries such as {target[0]!r} but {name} is a regressor: give numbers, or a "
+            f"y holds {target.dtype} entries such as {target.tolist()[0]!r} but {name} is a regressor: give numbers, or a "
             "classifier for labels."
         )
     if scores_itself(model):
@@ -235,6 +235,8 @@ def _report(
         raise ValueError(
             f"no sphere could be decoded: all fits failed in all {failed} spheres. {next(iter(troubles.failed))}"
         )
+    if troubles.folds and np.isnan(fold_scores).all():
+        raise ValueError(f"no sphere could be scored in any fold: {next(iter(troubles.folds))}")
     if troubles.too_small:
         _warn(
             f"{troubles.too_small} of {n} spheres have fewer than min_voxels={analysis.min_voxels} voxels: their score "

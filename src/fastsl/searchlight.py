@@ -179,6 +179,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         threads = resolve_n_jobs(self.n_jobs)
         check_radius(self.radius)
         _check_verbose(self.verbose)
+        _check_standardize(self.standardize)
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
         series = imgs if isinstance(imgs, Series) else Series(imgs)
@@ -256,6 +257,11 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         elif kind == "regressor":
             tags.estimator_type, tags.regressor_tags = kind, RegressorTags()
         return tags
+
+
+def _check_standardize(standardize: Any) -> None:
+    if not isinstance(standardize, bool | np.bool_):
+        raise TypeError(f"standardize must be True or False, got {standardize!r}.")
 
 
 def _check_verbose(verbose: Any) -> None:

@@ -10,9 +10,13 @@ import numpy as np
 from fastsl._kernels.waist import weighted_ridge
 from fastsl._runtime.jit import helper
 
-#: Margins that differ from 1 by less are ties: either side of them gives the same decision values. The second, looser
-#: tolerance is for systems whose rounding is larger; it applies after as many steps as are known to suffice elsewhere.
-_TIE, _LOOSE_TIE, _PATIENCE, _MOST_STEPS = 1e-10, 1e-7, 30, 200
+#: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same solution.
+#: Coefficients are compared with the largest one: on raw data all are tiny (1e-7), and an absolute tolerance let
+#: wrong ones pass. The looser tolerance is for systems that round more; it applies once steps are no longer plain.
+_TIE, _LOOSE_TIE = 1e-10, 1e-7
+#: Plain steps before the line search. It costs steps where plain ones do not cycle: 37 against 31 for six folds of
+#: smooth standardised data, 123 against 60 of smooth raw data (120 samples).
+_PLAIN_STEPS, _MOST_STEPS = 20, 200
 
 
 @helper
@@ -20,7 +24,8 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
     """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
 
     On the active set S = {i : y_i f_i < 1} the loss is that of ridge regression: solve it there, read off the new S,
-    and stop when S stands still: the exact optimum. An exact line search between steps excludes cycles.
+    and stop when S stands still: the exact optimum. Steps that have not come to that are then shortened by an exact line
+    search, which excludes cycles.
 
     ``F`` (1, n) enters as a guess of the decision values (all zero: start from all samples) and leaves as the
     solution, with ``beta``. The solution depends on the last S alone, not on the guess.
@@ -33,21 +38,14 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
             if train[i] and y[i] * F[0, i] < 1.0:
                 S[m] = i
                 m += 1
-        if m == 0:  # a guess may be that good for other labels; zero is the start that always works
-            F[:] = 0.0
-            continue
-        if weighted_ridge(primal, Z, u, inv_c, S[:m], D, T, A, rows, F_new, beta_new) != 0:
+        if m == 0:  # every sample is beyond the margin, by a guess or a long step: the ridge of nothing is zero
+            F_new[:] = 0.0
+            beta_new[:] = 0.0
+        elif weighted_ridge(primal, Z, u, inv_c, S[:m], D, T, A, rows, F_new, beta_new) != 0:
             return 1
-        tie = _TIE if step < _PATIENCE else _LOOSE_TIE
-        moved, a = False, 0
-        for i in range(n):
-            if a < m and S[a] == i:
-                a += 1
-                moved |= y[i] * F_new[0, i] > 1.0 + tie
-            elif train[i]:
-                moved |= y[i] * F_new[0, i] < 1.0 - tie
+        moved = _set_moved(train, y, S[:m], F_new[0], beta_new[0], _TIE if step < _PLAIN_STEPS else _LOOSE_TIE)
         t = 1.0
-        if moved and step > 0:
+        if moved and step >= _PLAIN_STEPS:
             t = _line_search(train, D, y, F[0], beta[0], F_new[0], beta_new[0])
         for i in range(n):
             F[0, i] = F_new[0, i] if t == 1.0 else F[0, i] + t * (F_new[0, i] - F[0, i])
@@ -55,6 +53,23 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
         if not moved:
             return 0
     return 2
+
+
+@helper
+def _set_moved(train, y, S, f, beta, tie):
+    """Whether S is not the active set of the solution on S: y f = 1 - D a there, so a >= 0; y f >= 1 elsewhere."""
+    largest = 0.0
+    for i in S:
+        largest = max(largest, abs(beta[i]))
+    a = 0
+    for i in range(len(f)):
+        if a < len(S) and S[a] == i:
+            a += 1
+            if y[i] * beta[i] < -tie * largest:
+                return True
+        elif train[i] and y[i] * f[i] < 1.0 - tie:
+            return True
+    return False
 
 
 @helper
