@@ -1,8 +1,8 @@
 """fastsl against nilearn on a whole brain, both in one run: ``python bench/compare.py [--write README.md]``.
 
-fastsl decodes every sphere. nilearn decodes two random samples of them; the difference of the two times gives its cost of
-one sphere, sphere search included, without what it spends once. Both get the same images in memory, the same folds and
-all processors. Repetitions alternate between the two; medians are printed, with the range.
+fastsl decodes every sphere. nilearn decodes two random samples of them; the difference of the two times gives its cost
+of one sphere, sphere search included, without what it spends once. Both get the same images in memory, the same folds
+and all processors. Repetitions alternate between the two; medians are printed, with the range.
 """
 
 import argparse

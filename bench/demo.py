@@ -25,12 +25,12 @@ def main(folder: Path) -> None:
         voxels = np.argwhere(here & (scores == top))
         found = apply_affine(scores_img.affine, voxels).mean(axis=0)
         above = (scores[here] > limit).mean()
-        print(
-            f"{_mm(centre):20s} {top:10.2f}  {_mm(found):20s} {np.linalg.norm(found - centre):4.1f} mm    {above:6.1%}"
-        )
+        off = np.linalg.norm(found - centre)
+        print(f"{_mm(centre):20s} {top:10.2f}  {_mm(found):20s} {off:4.1f} mm    {above:6.1%}")
     print(f"elsewhere: mean {elsewhere.mean():.3f}, chance is 0.500")
     record = json.loads((folder / "results" / "result.json").read_text())
-    print(f"\n{record['n_spheres']} spheres in {record['seconds']:.0f} s, compiling included ({record['engine']['reason']})")
+    took = f"{record['seconds']:.0f} s, compiling included"
+    print(f"\n{record['n_spheres']} spheres in {took} ({record['engine']['reason']})")
     print("files:", *sorted(str(path) for path in (folder / "results").iterdir()), sep="\n  ")
 
 

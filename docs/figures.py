@@ -67,13 +67,12 @@ def slices_figure(phantom, whole):
     x = int(np.argwhere(phantom.signal_img.get_fdata() > 0)[:, 0].max()) - 2
     for column, (name, (scores, sizes)) in enumerate(ways.items()):
         changed = mask & (scores != whole.scores_)
-        print(f"{name}: {changed.sum()} of {mask.sum()} scores differ, by up to {np.abs(scores - whole.scores_).max():.2f}")
+        most = np.abs(scores - whole.scores_).max()
+        print(f"{name}: {changed.sum()} of {mask.sum()} scores differ, by up to {most:.2f}")
         size = section(axes[0, column], sizes, mask, x, name, cmap="viridis", vmin=0, vmax=sizes.max())
         score = section(axes[1, column], scores, mask, x, "", cmap="inferno", vmin=0.4, vmax=1)
         title = f"{changed.sum():,} of {mask.sum():,} scores differ"
-        change = section(
-            axes[2, column], scores - whole.scores_, mask, x, title, cmap="RdBu_r", vmin=-0.2, vmax=0.2
-        )
+        change = section(axes[2, column], scores - whole.scores_, mask, x, title, cmap="RdBu_r", vmin=-0.2, vmax=0.2)
     for row, (drawn, label) in enumerate(
         [(size, "voxels in the sphere"), (score, "accuracy"), (change, "difference from one run")]
     ):

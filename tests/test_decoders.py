@@ -1,13 +1,9 @@
 """Every compiled decoder against the scikit-learn estimator that it equals."""
 
-import warnings
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import KFold, LeaveOneGroupOut, ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -28,112 +24,94 @@ FORMS = ("gram", "features")
 both_forms = pytest.mark.parametrize("form", FORMS)
 both_sizes = pytest.mark.parametrize("n_voxels", [SMALL, LARGE])
 
+#: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
 CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
-
-
-@dataclass(frozen=True)
-class Cases:
-    """What is tried for one type: parameter sets, and how far decision values may be from scikit-learn's.
-
-    Ridge is solved in closed form on both sides. liblinear stops at its ``tol``, for the hinge loss at a point that
-    moves decision values more than for the squared hinge.
-    """
-
-    estimators: tuple
-    tolerance: float
 
 
 def linear_svc(**parameters):
     return LinearSVC(**{**CONVERGED, **parameters})
 
 
+#: Parameter sets that are tried for each registered type.
 CASES = {
-    LinearSVC: Cases(
-        (
-            linear_svc(),
-            linear_svc(C=1e-4),
-            linear_svc(C=1e-2, class_weight="balanced"),
-            linear_svc(C=30.0),
-            linear_svc(C=1e3),
-            linear_svc(class_weight={0: 3.0, 1: 0.5}),
-            linear_svc(class_weight={0: 3.0, 1: 0.5}, C=1e-2),
-            linear_svc(fit_intercept=False),
-            linear_svc(intercept_scaling=3.0),
-            linear_svc(intercept_scaling=0.1, class_weight="balanced"),
-            linear_svc(fit_intercept=False, intercept_scaling=50.0),
-            linear_svc(loss="hinge"),
-            linear_svc(loss="hinge", C=1e-4),
-            linear_svc(loss="hinge", C=1e-2, class_weight="balanced", intercept_scaling=2.0),
-            linear_svc(loss="hinge", C=0.05, fit_intercept=False, class_weight={0: 0.5, 1: 2.0}),
-        ),
-        1e-6,
+    LinearSVC: (
+        linear_svc(),
+        linear_svc(C=1e-4),
+        linear_svc(C=1e-2, class_weight="balanced"),
+        linear_svc(C=30.0),
+        linear_svc(C=1e3),
+        linear_svc(class_weight={0: 3.0, 1: 0.5}),
+        linear_svc(class_weight={0: 3.0, 1: 0.5}, C=1e-2),
+        linear_svc(fit_intercept=False),
+        linear_svc(intercept_scaling=3.0),
+        linear_svc(intercept_scaling=0.1, class_weight="balanced"),
+        linear_svc(fit_intercept=False, intercept_scaling=50.0),
+        linear_svc(loss="hinge"),
+        linear_svc(loss="hinge", C=1e-4),
+        linear_svc(loss="hinge", C=1e-2, class_weight="balanced", intercept_scaling=2.0),
+        linear_svc(loss="hinge", C=0.05, fit_intercept=False, class_weight={0: 0.5, 1: 2.0}),
     ),
-    Ridge: Cases(
-        (
-            Ridge(),
-            Ridge(1e-2),
-            Ridge(1e4),
-            Ridge(np.array([3.0])),
-            Ridge(fit_intercept=False),
-            Ridge(solver="svd"),
-            Ridge(solver="cholesky"),
-        ),
-        1e-8,
+    Ridge: (
+        Ridge(),
+        Ridge(1e-2),
+        Ridge(1e4),
+        Ridge(np.array([3.0])),
+        Ridge(fit_intercept=False),
+        Ridge(solver="svd"),
+        Ridge(solver="cholesky"),
     ),
-    RidgeClassifier: Cases(
-        (
-            RidgeClassifier(),
-            RidgeClassifier(1e-2),
-            RidgeClassifier(1e4),
-            RidgeClassifier(class_weight="balanced"),
-            RidgeClassifier(2.0, class_weight={0: 3.0, 1: 0.5}),
-            RidgeClassifier(fit_intercept=False, class_weight="balanced"),
-            RidgeClassifier(fit_intercept=False, solver="svd"),
-        ),
-        1e-8,
+    RidgeClassifier: (
+        RidgeClassifier(),
+        RidgeClassifier(1e-2),
+        RidgeClassifier(1e4),
+        RidgeClassifier(class_weight="balanced"),
+        RidgeClassifier(2.0, class_weight={0: 3.0, 1: 0.5}),
+        RidgeClassifier(fit_intercept=False, class_weight="balanced"),
+        RidgeClassifier(fit_intercept=False, solver="svd"),
     ),
-    RidgeCV: Cases(
-        (
-            RidgeCV(),
-            RidgeCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
-            RidgeCV(alphas=5.0),
-            RidgeCV(fit_intercept=False),
-            RidgeCV(gcv_mode="eigen"),
-            RidgeCV(store_cv_results=True),
-        ),
-        1e-8,
+    RidgeCV: (
+        RidgeCV(),
+        RidgeCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+        RidgeCV(alphas=5.0),
+        RidgeCV(fit_intercept=False),
+        RidgeCV(gcv_mode="eigen"),
+        RidgeCV(store_cv_results=True),
     ),
-    RidgeClassifierCV: Cases(
-        (
-            RidgeClassifierCV(),
-            RidgeClassifierCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
-            RidgeClassifierCV(class_weight="balanced"),
-            RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
-            RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
-        ),
-        1e-8,
+    RidgeClassifierCV: (
+        RidgeClassifierCV(),
+        RidgeClassifierCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+        RidgeClassifierCV(class_weight="balanced"),
+        RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
+        RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
     ),
 }
-EVERY_CASE = [pytest.param(estimator, id=repr(estimator)) for cases in CASES.values() for estimator in cases.estimators]
+EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
 PLAIN = [
-    pytest.param(estimator, id=repr(estimator))
-    for estimator in (
-        linear_svc(C=0.1, class_weight="balanced"),
-        linear_svc(loss="hinge", C=0.05),
-        Ridge(2.0),
-        RidgeClassifier(2.0, class_weight="balanced"),
-        RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
-        RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
-    )
+    linear_svc(C=0.1, class_weight="balanced"),
+    linear_svc(loss="hinge", C=0.05),
+    Ridge(2.0),
+    RidgeClassifier(2.0, class_weight="balanced"),
+    RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+    RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
 ]
+PLAIN_CLASSIFIERS = [estimator for estimator in PLAIN if is_classifier(estimator)]
+
+
+def with_classes(estimators):
+    """Each estimator with two classes, and each classifier with three as well."""
+    return pytest.mark.parametrize(
+        ("estimator", "n_classes"),
+        [(estimator, n) for estimator in estimators for n in ((2, 3) if is_classifier(estimator) else (2,))],
+        ids=repr,
+    )
 
 
 def test_every_registered_type_has_cases_and_a_plain_one():
     assert set(CASES) == set(REGISTRY)
-    assert {type(case.values[0]) for case in PLAIN} == set(REGISTRY)
-    for kind, cases in CASES.items():
-        assert {type(estimator) for estimator in cases.estimators} == {kind}
+    assert {type(estimator) for estimator in PLAIN} == set(REGISTRY)
+    for kind, estimators in CASES.items():
+        assert {type(estimator) for estimator in estimators} == {kind}
 
 
 def make_data(n_voxels, n_classes=2, *, balanced=True, seed=0):
@@ -141,7 +119,7 @@ def make_data(n_voxels, n_classes=2, *, balanced=True, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(N_SAMPLES) % n_classes
     if not balanced:
-        labels[: N_SAMPLES // 3] = 0
+        labels[rng.random(N_SAMPLES) < 0.4] = 0
     X = rng.standard_normal((N_SAMPLES, n_voxels)) + 0.5 * rng.standard_normal((n_classes, n_voxels))[labels]
     X = ((X - X.mean(axis=0)) / X.std(axis=0)).astype(np.float32)
     values = X[:, :3].sum(axis=1) + 10.0 + rng.standard_normal(N_SAMPLES)
@@ -174,7 +152,8 @@ def assert_parity(estimator, X, labels, values, cv, form, groups=None):
     """Decision values (or predictions) of every fold equal scikit-learn's, and so does every label that is clear."""
     y = labels if is_classifier(estimator) else values
     folds = draw_folds(cv, y, groups, classifier=is_classifier(estimator))
-    tolerance = CASES[type(estimator)].tolerance
+    # The kernel ends the hinge loss at a complementarity of 1e-11 C, which leaves decision values that accurate.
+    tolerance = 1e-6 if getattr(estimator, "loss", None) == "hinge" else 1e-9
     for (train, test), held_out in zip(folds, decode(estimator, X, y, folds, form), strict=True):
         fitted = clone(estimator).fit(X[train].astype(float), y[train])
         test_data = X[test].astype(float)
@@ -196,11 +175,8 @@ def assert_parity(estimator, X, labels, values, cv, form, groups=None):
 
 @both_forms
 @both_sizes
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("estimator", EVERY_CASE)
+@with_classes(EVERY_CASE)
 def test_every_parameter_set_equals_scikit_learn(estimator, n_classes, n_voxels, form):
-    if not is_classifier(estimator) and n_classes > 2:
-        pytest.skip("a regressor has no classes")
     X, labels, values = make_data(n_voxels, n_classes, balanced=False)
     if n_classes > 2 and isinstance(getattr(estimator, "class_weight", None), dict):
         estimator = clone(estimator).set_params(class_weight={**estimator.class_weight, 2: 1.5})
@@ -212,7 +188,7 @@ def test_every_parameter_set_equals_scikit_learn(estimator, n_classes, n_voxels,
 @both_sizes
 @pytest.mark.parametrize("balanced", [True, False], ids=["balanced", "unbalanced"])
 @pytest.mark.parametrize("n_classes", [2, 3, 4, 5])
-@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+@pytest.mark.parametrize("estimator", PLAIN_CLASSIFIERS, ids=repr)
 def test_any_number_of_classes_equals_scikit_learn(estimator, n_classes, balanced, n_voxels, form):
     X, labels, values = make_data(n_voxels, n_classes, balanced=balanced, seed=1)
     assert_parity(estimator, X, labels, values, StratifiedKFold(2), form)
@@ -221,9 +197,9 @@ def test_any_number_of_classes_equals_scikit_learn(estimator, n_classes, balance
 EVERY_SAMPLE = np.arange(N_SAMPLES)
 SPLITS = {
     "leave one group out": LeaveOneGroupOut(),
-    "train smaller than test": ShuffleSplit(3, train_size=0.3, test_size=0.6, random_state=0),
+    "train smaller than test": ShuffleSplit(3, train_size=0.35, test_size=0.6, random_state=0),
     "trained samples are tested": [(EVERY_SAMPLE[:40], EVERY_SAMPLE[30:]), (EVERY_SAMPLE[8:], EVERY_SAMPLE)],
-    "some samples in neither": [(EVERY_SAMPLE[::3], EVERY_SAMPLE[1::3]), (EVERY_SAMPLE[5:25], EVERY_SAMPLE[40:44])],
+    "some samples in neither": [(np.r_[0:13, 20:33], np.r_[14:19, 40:44]), (EVERY_SAMPLE[5:25], EVERY_SAMPLE[40:44])],
     "tested in any order, twice": [(EVERY_SAMPLE[20:], np.array([7, 3, 3, 11]))],
     "trained in any order": [(EVERY_SAMPLE[:19:-1], EVERY_SAMPLE[:20])],
 }
@@ -231,18 +207,16 @@ SPLITS = {
 
 @both_forms
 @both_sizes
-@pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("splits", SPLITS)
-@pytest.mark.parametrize("estimator", PLAIN)
+@with_classes(PLAIN)
 def test_any_split_equals_scikit_learn(estimator, splits, n_classes, n_voxels, form):
-    if not is_classifier(estimator) and n_classes > 2:
-        pytest.skip("a regressor has no classes")
     X, labels, values = make_data(n_voxels, n_classes, balanced=False, seed=2)
-    assert_parity(estimator, X, labels, values, SPLITS[splits], form, GROUPS)
+    groups = GROUPS if splits == "leave one group out" else None
+    assert_parity(estimator, X, labels, values, SPLITS[splits], form, groups)
 
 
 @both_forms
-@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+@pytest.mark.parametrize("estimator", PLAIN_CLASSIFIERS, ids=repr)
 def test_a_fold_that_lacks_a_class_is_trained_on_the_others(estimator, form):
     X, labels, values = make_data(SMALL, 3, seed=3)
     known = np.flatnonzero(labels < 2)
@@ -252,7 +226,7 @@ def test_a_fold_that_lacks_a_class_is_trained_on_the_others(estimator, form):
 
 @both_forms
 @pytest.mark.parametrize("position", [0, 1, 2])
-@pytest.mark.parametrize("estimator", [case for case in PLAIN if is_classifier(case.values[0])])
+@pytest.mark.parametrize("estimator", PLAIN_CLASSIFIERS, ids=repr)
 def test_a_fold_with_one_class_leaves_the_others_as_they_are(estimator, position, form):
     X, labels, _ = make_data(SMALL, 2, seed=4)
     pairs = [(EVERY_SAMPLE[:30], EVERY_SAMPLE[30:]), (EVERY_SAMPLE[14:], EVERY_SAMPLE[:14])]
@@ -265,12 +239,11 @@ def test_a_fold_with_one_class_leaves_the_others_as_they_are(estimator, position
 
 
 @both_forms
-@pytest.mark.parametrize("estimator", PLAIN)
+@pytest.mark.parametrize("estimator", PLAIN, ids=repr)
 def test_string_labels_and_whole_numbers_are_targets_too(estimator, form):
     X, labels, values = make_data(SMALL, 3, seed=5)
     names = np.array(["house", "face", "cat"])[labels]
-    assert_parity(estimator, X, names if estimator.get_params().get("class_weight") != {} else labels,
-                  np.rint(values).astype(np.int16), KFold(3), form)
+    assert_parity(estimator, X, names, np.rint(values).astype(np.int16), KFold(3), form)
 
 
 # What is not compiled, says why, and runs all the same
@@ -311,11 +284,13 @@ def test_what_is_not_compiled_says_why_and_scores_as_scikit_learn(estimator, rea
     assert reason in engine.reason
     A = sparse.csr_array(np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]], bool))
     found = search_light(X, y, estimator, A, cv=KFold(3), n_jobs=1)
-    expected = [cross_val_score(estimator, X[:, members], y, cv=KFold(3)).mean() for members in ([0, 1, 2, 3, 4, 5], [2, 3, 5])]
+    expected = [
+        cross_val_score(estimator, X[:, members], y, cv=KFold(3)).mean() for members in ([0, 1, 2, 3, 4, 5], [2, 3, 5])
+    ]
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("estimator", PLAIN)
+@pytest.mark.parametrize("estimator", PLAIN, ids=repr)
 def test_a_fold_that_trains_on_a_sample_twice_is_not_compiled(estimator):
     X, labels, values = make_data(6, 2, seed=6)
     y = labels if is_classifier(estimator) else values
@@ -350,13 +325,8 @@ def test_parameters_that_scikit_learn_refuses_are_refused_before_any_work(estima
         search_light(X, y, estimator, sparse.csr_array(np.ones((1, 6), bool)), cv=KFold(3), n_jobs=1)
 
 
-def test_liblinear_does_converge_on_the_reference_data():
-    """The tolerance above is honest only where the reference has converged."""
-    X, labels, _ = make_data(LARGE, balanced=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        linear_svc(C=1e3).fit(X.astype(float), labels)
-
-
 def test_base_estimator_is_not_a_decoder():
-    assert find_decoder(BaseEstimator(), draw_folds(2, np.arange(6) % 2)) == (None, "BaseEstimator has no compiled decoder")
+    assert find_decoder(BaseEstimator(), draw_folds(2, np.arange(6) % 2)) == (
+        None,
+        "BaseEstimator has no compiled decoder",
+    )

@@ -211,7 +211,7 @@ REFUSED = {
     "truncated .nii": (
         lambda d: _cut(_bold(d, ".nii"), 0.6),
         ValueError,
-        r"bad\.nii cannot be read from volume .*trunc",
+        r"bad\.nii cannot be read .*trunc",
     ),
     "truncated .nii.gz": (lambda d: _cut(_bold(d, ".nii.gz"), 0.6), ValueError, r"bad\.nii\.gz cannot be read .*trunc"),
     "truncated 3-D .nii.gz": (
@@ -306,7 +306,8 @@ def test_a_gzip_stream_is_read_once_from_front_to_back(tmp_path, monkeypatch):
         init(self, *args, **kwargs)
 
     def counting_seek(self, offset, whence=0):
-        (backward if whence or offset < self.tell() else forward).append(offset)
+        if (offset, whence) != (0, 1):  # which is how tell() asks
+            (backward if whence or offset < self.tell() else forward).append(offset)
         return seek(self, offset, whence)
 
     monkeypatch.setattr(gzip.GzipFile, "__init__", counting_init)
@@ -455,7 +456,7 @@ OTHER_GRIDS = {
     "smaller voxels": ((14, 9, 16), np.diag([0.4, 0.45, 0.38, 1.0])),
     "larger voxels": ((3, 2, 4), np.diag([1.7, 2.1, 1.6, 1.0])),
     "shifted": (SHAPE, np.array([[1, 0, 0, 1.2], [0, 1, 0, -0.7], [0, 0, 1, 0.3], [0, 0, 0, 1]])),
-    "turned": ((6, 6, 6), np.array([[0.9, 0.4, 0, -0.6], [-0.4, 0.9, 0, 1.1], [0, 0, 1, 0.2], [0, 0, 0, 1]])),
+    "turned": ((6, 6, 6), np.array([[0.9, 0.4, 0, -0.65], [-0.4, 0.9, 0, 1.15], [0, 0, 1, 0.2], [0, 0, 0, 1]])),
     "flipped": (SHAPE, np.array([[-1, 0, 0, 4.1], [0, 1, 0, 0.2], [0, 0, 1, 0], [0, 0, 0, 1]])),
 }
 

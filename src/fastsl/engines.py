@@ -68,8 +68,8 @@ class Troubles:
 _STATUS = {1: "its system of equations was singular", 2: "the solver did not come to a standstill"}
 
 
-#: Spheres with fewer voxels than this part of the training samples take the features path. Measured at 60 and 120 samples:
-#: both paths take the same time at 0.5 to 0.6 for LinearSVC and ridge, at 0.4 for ridge with a choice of penalties.
+#: Spheres with fewer voxels than this part of the training samples take the features path. Measured at 60 and 120
+#: samples: both take the same time at 0.5 to 0.6 for LinearSVC and ridge, at 0.4 for ridge with a choice of penalties.
 FEATURES_BELOW = 0.5
 
 

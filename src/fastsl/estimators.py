@@ -95,7 +95,7 @@ def check_estimator(estimator: Any, scoring: Any = None) -> None:
         raise TypeError(f"estimator must be a name or a scikit-learn estimator (a BaseEstimator), got {estimator!r}.")
     if scoring is None and not scores_itself(estimator) and not hasattr(estimator, "score"):
         raise TypeError(
-            f"scoring=None asks {type(estimator).__name__} for its own score, and it has no score method: name a scorer."
+            f"scoring=None asks {type(estimator).__name__} for its own score, but it has no score method: name one."
         )
     if scores_itself(estimator):
         if not hasattr(estimator, "score"):

@@ -49,8 +49,8 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
         raise ValueError(f"y must be one-dimensional, one entry a volume, got shape {target.shape}.")
     if len(target) != n_samples:
         raise ValueError(
-            f"y and the images have inconsistent numbers of samples: {len(target)} and {n_samples}; give one label a volume "
-            "(select volumes and labels together, for instance with nibabel's img.slicer[..., keep])."
+            f"y and the images have inconsistent numbers of samples: {len(target)} and {n_samples}; give one label a "
+            "volume (select volumes and labels together, for instance with nilearn.image.index_img(imgs, keep))."
         )
     _check_no_missing(target, "y")
     kind = type_of_target(target)
@@ -86,8 +86,8 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | Non
     values = np.asarray(groups)
     if values.ndim != 1 or len(values) != n_samples:
         raise ValueError(
-            f"groups and the images have inconsistent numbers of samples: groups has shape {values.shape}, {n_samples} entries "
-            "are needed, one a volume."
+            f"groups and the images have inconsistent numbers of samples: groups has shape {values.shape}, {n_samples} "
+            "entries are needed, one a volume."
         )
     _check_no_missing(values, "groups")
     return values

@@ -1,6 +1,7 @@
 """Labels of volumes from a table: tab- or comma-separated, one row a volume, names in the first row."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ class LabelTable:
         self.path = Path(path)
         if not self.path.exists():
             raise FileNotFoundError(f"--labels: there is no file {self.path}.")
-        text = self.path.read_text(encoding="utf-8-sig")
+        try:
+            text = self.path.read_text(encoding="utf-8-sig")
+        except (UnicodeDecodeError, OSError) as error:
+            raise ValueError(f"--labels: {self.path} cannot be read as a table in UTF-8 ({error}).") from error
         first = text.partition("\n")[0]
         delimiter = "\t" if "\t" in first else ","
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
         if len(rows) < 2:
             raise ValueError(f"--labels: {self.path} has no rows below its header.")
         self.header = [name.strip() for name in rows[0]]

@@ -95,8 +95,8 @@ def roc_auc(held_out: HeldOut) -> Scores:
     classes = _classes(held_out)
     if len(classes) != 2:
         raise ValueError(
-            f"scoring='roc_auc' needs two classes, got {len(classes)} ({classes.tolist()}); use 'balanced_accuracy', or "
-            "'roc_auc_ovr' with an estimator that gives probabilities."
+            f"scoring='roc_auc' needs two classes, got {len(classes)} ({classes.tolist()}); use 'balanced_accuracy' "
+            "or 'roc_auc_ovr' with an estimator that gives probabilities."
         )
     positive = held_out.y_true == classes[1]
     n_positive, n_negative = positive.sum(), (~positive).sum()

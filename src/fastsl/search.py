@@ -100,8 +100,8 @@ def plan_analysis(
     target = check_target(y, n_samples, classifier=classifier, name=name)
     if is_regressor(model) and target.dtype.kind not in "biuf":
         raise ValueError(
-            f"y holds {target.dtype} entries such as {target.tolist()[0]!r} but {name} is a regressor: give numbers, or a "
-            "classifier for labels."
+            f"y holds {target.dtype} entries such as {target.tolist()[0]!r} but {name} is a regressor: give numbers, "
+            "or a classifier for labels."
         )
     if scores_itself(model):
         folds = whole_sample(n_samples)
@@ -150,7 +150,7 @@ def zero_non_finite(X: NDArray[Any], name: str) -> None:
     if not finite.all():
         X[~finite] = 0
         _warn(
-            f"{name} has {X.size - np.count_nonzero(finite)} NaN or infinite values (of {X.size}); they are taken as 0.",
+            f"{name} has {np.count_nonzero(~finite)} NaN or infinite values (of {X.size}); they are taken as 0.",
             stacklevel=4,
         )
 

@@ -24,8 +24,8 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
     """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
 
     On the active set S = {i : y_i f_i < 1} the loss is that of ridge regression: solve it there, read off the new S,
-    and stop when S stands still: the exact optimum. Steps that have not come to that are then shortened by an exact line
-    search, which excludes cycles.
+    and stop when S stands still: the exact optimum. Steps that have not come to that are then shortened by an exact
+    line search, which excludes cycles.
 
     ``F`` (1, n) enters as a guess of the decision values (all zero: start from all samples) and leaves as the
     solution, with ``beta``. The solution depends on the last S alone, not on the guess.

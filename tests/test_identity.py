@@ -1,0 +1,206 @@
+"""The promise of the project: a sphere's scores do not depend on what else is computed, where or in which order.
+
+Accuracies would hide differences in the last bits. So the score here is a weighted sum of the decision values
+themselves, with weights that no reordering leaves alone, and it is compared bit by bit.
+"""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
+from sklearn.svm import LinearSVC
+
+from fastsl import search, sphere_neighbours
+from fastsl._runtime.launch import max_threads
+from fastsl.decoders import REGISTRY
+from fastsl.neighbours import Neighbours
+from fastsl.progress import Progress
+from fastsl.search import plan_analysis, run_search
+
+SHAPE = (6, 7, 5)
+N_SAMPLES = 30
+LABELS = np.arange(N_SAMPLES) % 2
+GROUPS = np.arange(N_SAMPLES) // 6
+
+ESTIMATORS = {
+    "LinearSVC": LinearSVC(),
+    "LinearSVC of three classes": LinearSVC(class_weight="balanced"),
+    "LinearSVC, hinge": LinearSVC(loss="hinge", C=1e-2),
+    "Ridge": Ridge(),
+    "RidgeClassifier": RidgeClassifier(),
+    "RidgeClassifier, weights": RidgeClassifier(class_weight="balanced"),
+    "RidgeCV": RidgeCV(),
+    "RidgeClassifierCV": RidgeClassifierCV(),
+}
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+both_scales = pytest.mark.parametrize("scale", ["standardised", "raw"])
+
+
+def test_every_registered_type_is_held_to_the_promise():
+    assert {type(estimator) for estimator in ESTIMATORS.values()} == set(REGISTRY)
+
+
+def weighted_sum(y_true, values):
+    """Weigh the values by position: any change of any bit that matters, and any reordering, shows."""
+    weights = np.cos(np.arange(1, np.size(values) + 1))
+    return float((weights * np.ravel(values)).sum())
+
+
+DECISIONS = make_scorer(weighted_sum, response_method=("decision_function", "predict"))
+
+
+@pytest.fixture(scope="module")
+def neighbours():
+    """Spheres of 14 to 81 voxels around 210 centres: with 24 training samples, most take the Gram path, some not."""
+    mask = np.ones(SHAPE, bool)
+    mask[4:, 4:, 3:] = False
+    found = sphere_neighbours(mask, np.eye(4), radius=2, centres=np.ones(SHAPE, bool))
+    assert found.sizes.min() < 0.6 * 24 <= found.sizes.max()
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(neighbours):
+    """Smooth data (n_voxels, n_samples), standardised and raw."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((N_SAMPLES, neighbours.n_voxels))
+    smooth = noise + np.roll(noise, 1, axis=1) + np.roll(noise, -1, axis=1)
+    smooth += 0.5 * rng.standard_normal(neighbours.n_voxels) * LABELS[:, None]
+    standardised = (smooth - smooth.mean(axis=0)) / smooth.std(axis=0)
+    raw = 1e4 * (1 + 0.1 * rng.standard_normal(neighbours.n_voxels)) + 1e2 * standardised
+    return {"standardised": standardised.T.astype(np.float32), "raw": raw.T.astype(np.float32)}
+
+
+def fold_scores(X, source, estimator, *, n_jobs=1, scoring=DECISIONS):
+    name, model = estimator, ESTIMATORS[estimator]
+    y = np.arange(N_SAMPLES) % 3 if "three" in name else LABELS
+    analysis = plan_analysis(y, N_SAMPLES, model, groups=GROUPS, cv=LeaveOneGroupOut(), scoring=scoring)
+    assert analysis.compiled
+    return run_search(X.copy(), source, analysis, n_jobs, Progress(0, "test")).fold_scores
+
+
+@pytest.fixture(scope="module")
+def whole(data, neighbours):
+    """Fold scores of all spheres in one go, one thread; computed once for each estimator and scale."""
+    known = {}
+
+    def get(estimator, scale):
+        if (estimator, scale) not in known:
+            scores = fold_scores(data[scale], neighbours, estimator)
+            assert not np.isnan(scores).any()
+            assert np.unique(scores).size == scores.size, "scores that repeat would hide a wrong order"
+            known[estimator, scale] = scores
+        return known[estimator, scale]
+
+    return get
+
+
+def chosen(neighbours, centres):
+    """The neighbourhoods ``centres``, in that order."""
+    members = [neighbours[int(centre)] for centre in centres]
+    indptr = np.concatenate([[0], np.cumsum([len(one) for one in members])]).astype(np.int64)
+    return Neighbours(indptr, np.concatenate(members), neighbours.centres[centres], neighbours.n_voxels)
+
+
+@every_estimator
+@both_scales
+def test_two_threads_score_as_one(data, neighbours, whole, estimator, scale):
+    if max_threads() < 2:
+        pytest.skip("one processor")
+    np.testing.assert_array_equal(fold_scores(data[scale], neighbours, estimator, n_jobs=2), whole(estimator, scale))
+
+
+@every_estimator
+@both_scales
+def test_a_repeated_run_scores_the_same(data, neighbours, whole, estimator, scale):
+    np.testing.assert_array_equal(fold_scores(data[scale], neighbours, estimator), whole(estimator, scale))
+
+
+@every_estimator
+@both_scales
+def test_spheres_in_any_order_score_the_same(data, neighbours, whole, estimator, scale):
+    order = np.random.default_rng(1).permutation(len(neighbours))
+    found = fold_scores(data[scale], chosen(neighbours, order), estimator)
+    np.testing.assert_array_equal(found, whole(estimator, scale)[:, order])
+
+
+def slabs(n):
+    """Slices of the volume, along the first axis."""
+    return np.split(np.arange(n), SHAPE[0])
+
+
+SPLITS = {
+    "halves": lambda n: [np.arange(n // 2), np.arange(n // 2, n)],
+    "every third": lambda n: [np.arange(first, n, 3) for first in range(3)],
+    "slices": slabs,
+    "some voxels alone": lambda n: [np.array([centre]) for centre in range(0, n, 17)],
+}
+
+
+@every_estimator
+@both_scales
+@pytest.mark.parametrize("split", SPLITS)
+def test_any_split_of_the_centres_scores_as_the_whole(data, neighbours, whole, estimator, scale, split):
+    for centres in SPLITS[split](len(neighbours)):
+        found = fold_scores(data[scale], chosen(neighbours, centres), estimator)
+        np.testing.assert_array_equal(found, whole(estimator, scale)[:, centres])
+
+
+@every_estimator
+@pytest.mark.parametrize(
+    ("first", "largest", "seconds"), [(1, 1, 0.25), (7, 8192, 1e-9), (13, 29, 10.0), (10_000, 10_000, 0.25)]
+)
+def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, estimator, first, largest, seconds):
+    monkeypatch.setattr(search, "_FIRST_BLOCK", first)
+    monkeypatch.setattr(search, "_LARGEST_BLOCK", largest)
+    monkeypatch.setattr(search, "SECONDS_A_BLOCK", seconds)
+    np.testing.assert_array_equal(fold_scores(data["raw"], neighbours, estimator), whole(estimator, "raw"))
+
+
+def test_block_sizes_are_what_the_test_above_says(monkeypatch):
+    monkeypatch.setattr(search, "_FIRST_BLOCK", 1)
+    monkeypatch.setattr(search, "_LARGEST_BLOCK", 1)
+    assert [stop - start for start, stop in search._blocks(3)] == [1, 1, 1]
+    monkeypatch.setattr(search, "_FIRST_BLOCK", 10_000)
+    assert list(search._blocks(210)) == [(0, 210)]
+
+
+# A voxel's place in the matrix, and its mean, are no information
+
+
+RIDGES = [name for name, estimator in ESTIMATORS.items() if not isinstance(estimator, LinearSVC)]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_order_of_the_voxels_matters_at_rounding_level_only(data, neighbours, whole, estimator):
+    order = np.random.default_rng(2).permutation(neighbours.n_voxels)
+    place = np.argsort(order).astype(np.int32)
+    shuffled = Neighbours(neighbours.indptr, place[neighbours.indices], neighbours.centres, neighbours.n_voxels)
+    found = fold_scores(data["standardised"][order], shuffled, estimator)
+    expected = whole(estimator, "standardised")
+    # The hinge loss is solved to a complementarity of 1e-11 C, the others in closed form.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if "hinge" in estimator else 1e-10)
+
+
+@pytest.mark.parametrize("estimator", RIDGES)
+def test_a_constant_added_to_a_voxel_matters_at_rounding_level_only(data, neighbours, whole, estimator):
+    # Powers of two, so that float32 holds the sum exactly and only the method can make a difference.
+    X = np.round(data["standardised"] * 2**10) / 2**10
+    constants = 2.0 ** np.random.default_rng(3).integers(3, 10, (neighbours.n_voxels, 1))
+    moved = (X + constants).astype(np.float32)
+    np.testing.assert_array_equal(moved - constants, X)
+    found = fold_scores(moved, neighbours, estimator)
+    np.testing.assert_allclose(found, fold_scores(X, neighbours, estimator), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_raw_data_are_decoded_in_every_sphere(data, neighbours, whole, estimator):
+    assert np.isfinite(whole(estimator, "raw")).all()
+
+
+@pytest.mark.parametrize("C", [1e-6, 1e-4, 1e-2, 1.0])
+def test_the_hinge_loss_comes_to_an_end_on_raw_data(data, neighbours, C):
+    analysis = plan_analysis(LABELS, N_SAMPLES, LinearSVC(loss="hinge", C=C), cv=StratifiedKFold(3))
+    result = run_search(data["raw"].copy(), neighbours, analysis, 1, Progress(0, "test"))
+    assert not np.isnan(result.fold_scores).any()
