@@ -199,7 +199,7 @@ def test_raw_data_are_decoded_in_every_sphere(data, neighbours, whole, estimator
     assert np.isfinite(whole(estimator, "raw")).all()
 
 
-@pytest.mark.parametrize("C", [1e-6, 1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("C", [1e-6, 1e-4, 1e-2])
 def test_the_hinge_loss_comes_to_an_end_on_raw_data(data, neighbours, C):
     analysis = plan_analysis(LABELS, N_SAMPLES, LinearSVC(loss="hinge", C=C), cv=StratifiedKFold(3))
     result = run_search(data["raw"].copy(), neighbours, analysis, 1, Progress(0, "test"))

@@ -156,6 +156,12 @@ def test_every_form_gives_the_same_volumes_in_order(form, three_runs):
     np.testing.assert_array_equal(_read(given), _integers()[_mask()])
 
 
+def test_a_wildcard_is_sorted_whatever_the_file_system_says(three_runs, monkeypatch):
+    found = sorted(str(path) for path in three_runs.glob("sub_*"))
+    monkeypatch.setattr(images.glob, "glob", lambda pattern: found[::-1])
+    assert Series(three_runs / "sub_*").names == found
+
+
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -7,7 +7,7 @@ import pytest
 import naive
 from fastsl._kernels import decode, lapack
 from fastsl._kernels.svm import hinge, squared_hinge
-from fastsl._kernels.waist import leverages, sphere_features, sphere_gram, weighted_ridge
+from fastsl._kernels.waist import Sphere, leverages, sphere_features, sphere_gram, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders.problems import classification_problems, regression_problems
 from fastsl.folds import Folds
@@ -47,7 +47,7 @@ def two_terms(X, s2, form):
     else:
         Z = np.empty((n, p))
         inv_c = sphere_features(shifted, members, means, float(s2), Z, u)
-    return Z, u, inv_c
+    return Sphere(form == "features", Z, u, inv_c)
 
 
 def work_space(n, p, k=1):
@@ -59,34 +59,24 @@ def work_space(n, p, k=1):
 def solve_ridge(X, s2, form, S, D, T):
     """Run weighted_ridge; returns status, decision values and beta."""
     n, p = X.shape
-    Z, u, inv_c = two_terms(X, s2, form)
     F, beta = np.full_like(T, np.nan), np.full_like(T, np.nan)
     A, rows = work_space(n, p, len(T))
-    return weighted_ridge(form == "features", Z, u, inv_c, S, D, T, A, rows, F, beta), F, beta
+    return weighted_ridge(two_terms(X, s2, form), S, D, T, A, rows, F, beta), F, beta
 
 
 def solve_squared_hinge(X, y, C, s2, form, train, guess=None):
     n, p = X.shape
-    Z, u, inv_c = two_terms(X, s2, form)
     F = np.zeros((1, n)) if guess is None else guess.copy()
-    beta, F_new, beta_new = np.zeros((3, 1, n))
+    beta = np.zeros((1, n))
     A, rows = work_space(n, p)
-    S = np.empty(n, np.int64)
-    code = squared_hinge(
-        form == "features", Z, u, inv_c, train, 0.5 / C, y[None].copy(), S, A, rows, F, beta, F_new, beta_new
-    )
-    return code, F[0]
+    return squared_hinge(two_terms(X, s2, form), train, 0.5 / C, y[None].copy(), A, rows, F, beta), F[0]
 
 
 def solve_hinge(X, y, C, s2, form, train):
     n, p = X.shape
-    Z, u, inv_c = two_terms(X, s2, form)
-    F, beta, dF, dbeta, R = np.zeros((5, 1, n))
-    D, low, high = np.zeros((3, n))
+    F, beta = np.zeros((2, 1, n))
     A, rows = work_space(n, p)
-    S = np.flatnonzero(train)
-    primal, T = form == "features", y[None].copy()
-    return hinge(primal, Z, u, inv_c, S, C, T, A, rows, F, beta, D, R, dF, dbeta, low, high), F[0]
+    return hinge(two_terms(X, s2, form), np.flatnonzero(train), C, y[None].copy(), A, rows, F, beta), F[0]
 
 
 # One sphere as two terms
@@ -98,7 +88,7 @@ def solve_hinge(X, y, C, s2, form, train):
 @pytest.mark.parametrize("s2", [0.0, 1.0, 9.0])
 def test_two_terms_add_up_to_the_kernel_matrix(form, n, p, means, s2):
     X, _ = make_data(n, p, means=means)
-    Z, u, inv_c = two_terms(X, s2, form)
+    _, Z, u, inv_c = two_terms(X, s2, form)
     G = Z if form == "gram" else Z @ Z.T
     second = 0.0 if np.isinf(inv_c) else np.outer(u, u) / inv_c
     shifted, subtracted = shift(X)
@@ -111,7 +101,7 @@ def test_two_terms_add_up_to_the_kernel_matrix(form, n, p, means, s2):
 def test_a_free_intercept_leaves_the_shifted_gram_and_a_border_of_ones(form, means):
     X, _ = make_data(14, 30, means=means)
     shifted, _ = shift(X)
-    Z, u, inv_c = two_terms(X, np.inf, form)
+    _, Z, u, inv_c = two_terms(X, np.inf, form)
     assert inv_c == 0.0
     np.testing.assert_array_equal(u, 1.0)
     expected = shifted.T.astype(float) @ shifted.astype(float)
@@ -121,7 +111,7 @@ def test_a_free_intercept_leaves_the_shifted_gram_and_a_border_of_ones(form, mea
 def test_no_intercept_and_no_means_have_no_second_term():
     X, _ = make_data(14, 30)
     for form in FORMS:
-        assert two_terms(X, 0.0, form)[2] == np.inf
+        assert two_terms(X, 0.0, form).inv_c == np.inf
 
 
 def test_a_sphere_takes_its_members_only():
@@ -176,12 +166,12 @@ def test_leverages_are_the_diagonal_of_the_hat_matrix(n, p, s2):
     X, y = make_data(n, p)
     D = np.random.default_rng(1).uniform(0.2, 3.0, n)
     S = np.flatnonzero(np.arange(n) % 4 != 1)
-    Phi, u, inv_c = two_terms(X, s2, "features")
+    sphere = two_terms(X, s2, "features")
     F, beta = np.empty((2, 1, n))
     A, rows = work_space(n, p)
-    assert weighted_ridge(True, Phi, u, inv_c, S, D, y[None].copy(), A, rows, F, beta) == 0
+    assert weighted_ridge(sphere, S, D, y[None].copy(), A, rows, F, beta) == 0
     h = np.full(n, np.nan)
-    leverages(Phi, u, inv_c, S, D, A, rows, h)
+    leverages(sphere, S, D, A, rows, h)
     # Row i of the hat matrix is what the fit answers to the i-th unit vector.
     hat = naive.ridge(X[S].astype(float), np.eye(len(S)), X[S].astype(float), s2=s2, weights=1 / D[S])
     np.testing.assert_allclose(h[S], np.diag(hat), rtol=0, atol=1e-11)
@@ -360,11 +350,13 @@ def test_squared_hinge_on_raw_intensities_equals_extended_precision(form, C):
     np.testing.assert_allclose(f, expected, rtol=0, atol=1e-6)
 
 
+@both_shapes
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 100.0])
 @pytest.mark.parametrize("solve", [solve_squared_hinge, solve_hinge])
-def test_both_forms_agree_on_raw_intensities(solve):
-    X = naive.epi_like(24, 12, seed=1)
-    y = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
-    results = [solve(X, y, np.full(24, 1e-4), 1.0, form, np.arange(24) < 20) for form in FORMS]
+def test_both_forms_agree_on_raw_intensities(solve, C, n, p):
+    X = naive.epi_like(n, p, seed=1)
+    y = np.where(np.arange(n) % 3 == 0, 1.0, -1.0)
+    results = [solve(X, y, np.full(n, C), 1.0, form, np.arange(n) % 5 != 2) for form in FORMS]
     assert [code for code, _ in results] == [0, 0]
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=0, atol=1e-6)
 
@@ -427,7 +419,7 @@ EMPTY = [status == 0 for status in map(len, SPHERES)]
 def test_linear_svc_of_a_block(form, squared, labels):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced", C=0.1, rest_weighted=False)
-    out, status = launch(decode.linear_svc, X, problems, 1.0, form, squared)
+    out, status = launch(decode.svc_squared_hinge if squared else decode.svc_hinge, X, problems, 1.0, form)
     twin = naive.squared_hinge if squared else naive.hinge
     expected = by_definition(X, problems, lambda A, t, B, w: twin(A, t, B, C=w, s2=1.0))
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
@@ -465,22 +457,22 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kernel", ["linear_svc", "ridge"])
+@pytest.mark.parametrize("kernel", ["svc_squared_hinge", "svc_hinge", "ridge"])
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
-    argument = True if kernel == "linear_svc" else np.array([1.0])
-    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", argument, min_voxels=5)
+    arguments = [np.array([1.0])] if kernel == "ridge" else []
+    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", *arguments, min_voxels=5)
     np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
 
 
-@pytest.mark.parametrize("kernel", ["linear_svc", "ridge"])
+@pytest.mark.parametrize("kernel", ["svc_squared_hinge", "svc_hinge", "ridge"])
 def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
     problems = problems._replace(ridge=-1e3 * problems.ridge)
-    argument = True if kernel == "linear_svc" else np.array([1.0])
-    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", argument)
+    arguments = [np.array([1.0])] if kernel == "ridge" else []
+    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()

@@ -108,6 +108,7 @@ def test_all_voxels_in_one_sphere_tell_faces_from_houses(faces_and_houses):
     np.testing.assert_allclose(searchlight.fold_scores_[:, 0], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_map_at_10_mm_equals_scikit_learn_in_a_sample_of_spheres(faces_and_houses):
     scan = faces_and_houses
     searchlight = SearchLight(

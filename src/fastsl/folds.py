@@ -53,8 +53,8 @@ def check_target(y: ArrayLike, n_samples: int, *, classifier: bool, name: str) -
             "volume (select volumes and labels together, for instance with nilearn.image.index_img(imgs, keep))."
         )
     _check_no_missing(target, "y")
-    kind = type_of_target(target)
     if classifier:
+        kind = type_of_target(target)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
                 f"y is {kind} but {name} is a classifier: give class labels, or use a regressor such as "
@@ -148,8 +148,9 @@ def _sample_numbers(chosen: ArrayLike, n_samples: int, which: str) -> NDArray[np
         numbers = np.flatnonzero(numbers)
     if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
         raise ValueError(f"cv gave {which} samples that are no list of sample numbers: {numbers!r}.")
-    if numbers.min() < -n_samples or numbers.max() >= n_samples:
-        raise ValueError(f"cv gave {which} sample {numbers.max()} but there are {n_samples} volumes, numbered from 0.")
+    beyond = numbers[(numbers < -n_samples) | (numbers >= n_samples)]
+    if beyond.size:
+        raise ValueError(f"cv gave {which} sample {beyond[0]} but there are {n_samples} volumes, numbered from 0.")
     return numbers.astype(np.int64) % n_samples
 
 

@@ -91,7 +91,10 @@ def _per_class_metric(kind: str, average: str) -> Metric:
 
 
 def roc_auc(held_out: HeldOut) -> Scores:
-    """Area under the ROC curve: the chance that a sample of the second class has the larger decision value."""
+    """Area under the ROC curve: the chance that a sample of the second class has the larger decision value.
+
+    NaN where the test samples lack a class, or have one that was not trained.
+    """
     classes = _classes(held_out)
     if len(classes) != 2:
         raise ValueError(
@@ -100,7 +103,7 @@ def roc_auc(held_out: HeldOut) -> Scores:
         )
     positive = held_out.y_true == classes[1]
     n_positive, n_negative = positive.sum(), (~positive).sum()
-    if n_positive == 0 or n_negative == 0:
+    if n_positive == 0 or n_negative == 0 or not np.isin(held_out.y_true, classes).all():
         return np.full(len(held_out.values), np.nan)
     ranks = rankdata(held_out.values[:, :, 0], axis=1)
     wins = ranks[:, positive].sum(axis=1) - n_positive * (n_positive + 1) / 2

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from fastsl._kernels import spheres as _kernels
+from fastsl._runtime.launch import launching
 
 #: Relative slack of the radius: absorbs the rounding of affines, far below any difference between two shells.
 RADIUS_TOLERANCE = 1e-6
@@ -112,10 +113,11 @@ class Spheres:
         centres = self.centres[start:stop]
         row_of, exact, wide, A, limit = self._search
         counts = np.empty(len(centres), np.int64)
-        _kernels.count_members(row_of, centres, exact, wide, A, limit, counts)
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        indices = np.empty(indptr[-1], np.int32)
-        _kernels.fill_members(row_of, centres, exact, wide, A, limit, indptr, indices)
+        with launching():
+            _kernels.count_members(row_of, centres, exact, wide, A, limit, counts)
+            indptr = np.concatenate([[0], np.cumsum(counts)])
+            indices = np.empty(indptr[-1], np.int32)
+            _kernels.fill_members(row_of, centres, exact, wide, A, limit, indptr, indices)
         return Neighbours(indptr, indices, centres, self.n_voxels)
 
 
@@ -139,10 +141,11 @@ def _check_affine(affine: ArrayLike) -> NDArray[np.float64]:
     return A
 
 
-def sphere_offsets(A: NDArray[np.float64], radius: float) -> NDArray[np.int32]:
-    """Voxel offsets ``o`` with ``||A o|| <= radius``, in lexicographic order, shape (n_offsets, 3)."""
+def sphere_offsets(A: NDArray[np.float64], radius: float, farthest: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Voxel offsets ``o`` with ``||A o|| <= radius``, none ``> farthest``, in lexicographic order, (n_offsets, 3)."""
     # The largest |o_i| of the ellipsoid ||A o|| <= r is r times the norm of row i of A^-1.
-    reach = np.floor(np.linalg.norm(np.linalg.inv(A), axis=1) * radius + 1e-9).astype(int)
+    reach = np.floor(np.linalg.norm(np.linalg.inv(A), axis=1) * radius + 1e-9)
+    reach = np.minimum(reach, farthest).astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     inside = np.linalg.norm(grid @ A.T, axis=1) <= radius
     return np.ascontiguousarray(grid[inside], dtype=np.int32)
@@ -181,12 +184,14 @@ def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: Arr
     row_of = np.full(inside.shape, -1, np.int32)
     row_of[inside] = np.arange(np.count_nonzero(inside), dtype=np.int32)
     points = _check_centres(centres, inside)
-    exact = sphere_offsets(A, limit)
+    # No voxel of the volume is farther from a centre than this, however large the radius.
+    farthest = np.ceil(np.ptp(np.vstack([points, np.zeros(3), inside.shape]), axis=0))
+    exact = sphere_offsets(A, limit, farthest)
     # Around a centre between voxels the nearest voxel may be half a voxel's diagonal away.
     corners = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
     half_diagonal = np.linalg.norm(corners @ A.T, axis=1).max()
     on_grid = bool((points == np.rint(points)).all())
-    wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal)
+    wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal, farthest)
     return Spheres(points, int(np.count_nonzero(inside)), (row_of, exact, wide, A, limit))
 
 

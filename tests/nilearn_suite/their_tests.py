@@ -6,7 +6,6 @@ Runs in a process of its own (see test_nilearn_suite.py): it rebinds names insid
 from pathlib import Path
 
 import nilearn._utils.estimator_checks as checks
-import numpy as np
 from nilearn.decoding import searchlight as theirs
 
 from fastsl.estimators import check_estimator as our_check
@@ -24,5 +23,4 @@ def _check(estimator, *, scoring, y):
 
 theirs.SearchLight = checks.SearchLight = SearchLight
 theirs._check_searchlight_estimator = _check
-np.random.seed(0)
 exec(compile(PATH.read_text(), str(PATH), "exec"))

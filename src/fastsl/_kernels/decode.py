@@ -6,9 +6,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.ridge import ridge_features, ridge_gram
+from fastsl._kernels.ridge import most_targets, ridge_features, ridge_gram
 from fastsl._kernels.svm import hinge, squared_hinge
-from fastsl._kernels.waist import sphere_features, sphere_gram
+from fastsl._kernels.waist import Sphere, sphere_features, sphere_gram
 from fastsl._runtime.jit import entry, helper
 
 #: Spheres that share one work space; large enough that allocation does not show, small enough to balance threads.
@@ -45,128 +45,166 @@ class Block(NamedTuple):
     min_voxels: int  # smaller spheres are not decoded
 
 
+class Work(NamedTuple):
+    """Work space of a task: what is too large to allocate for every sphere."""
+
+    B: NDArray[np.float64]  # voxels of a sphere (n_voxels, n_samples)
+    G: NDArray[np.float64]  # (n_samples, n_samples); empty where no sphere takes the Gram path, like B and M
+    M: NDArray[np.float64]
+    A: NDArray[np.float64]  # square, of the order of the largest system
+    rows: NDArray[np.float64]  # right-hand sides
+
+
 @helper
-def _task_sizes(block, start, stop):
-    """Largest sphere of a task, order of its largest system, whether any sphere takes the Gram path."""
+def _allocate(block, start, stop, n_rows):
+    """Work space for the spheres ``start`` to ``stop - 1``."""
     n = block.X.shape[1]
-    largest, order, gram = 1, 1, False
+    largest, order, n_gram = 0, 1, 0
     for b in range(start, stop):
         p = block.indptr[b + 1] - block.indptr[b]
-        largest = max(largest, p)
         if p < block.features_below:
             order = max(order, p + 1)
         else:
-            order, gram = max(order, n), True
-    return largest, order, gram
-
-
-@entry
-def linear_svc(block, problems, squared, out, status):
-    """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
-
-    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
-    """
-    n, n_centres = block.X.shape[1], len(block.indptr) - 1
-    for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
-        start, stop = task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK)
-        largest, order, gram = _task_sizes(block, start, stop)
-        B = np.empty((largest if gram else 0, n))
-        G = np.empty((n if gram else 0, n))
-        A, rows = np.empty((order, order)), np.empty((n, order))
-        u, S, D, C = np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty(n)
-        low, high, R = np.empty(n), np.empty(n), np.empty((1, n))
-        F, beta, F_new, beta_new = np.empty((4, 1, n))
-        for b in range(start, stop):
-            members = block.indices[block.indptr[b] : block.indptr[b + 1]]
-            out[b] = np.nan
-            if members.shape[0] < block.min_voxels:
-                status[b] = -1
-                continue
-            primal = members.shape[0] < block.features_below
-            if primal:
-                Z = np.empty((n, members.shape[0]))
-                inv_c = sphere_features(block.X, members, block.means, block.s2, Z, u)
-            else:
-                Z = G
-                inv_c = sphere_gram(block.X, members, block.means, block.s2, B, G, u)
-            code = _all_machines(
-                primal, Z, u, inv_c, problems, squared, A, rows, S, D, C, R, low, high,
-                F, beta, F_new, beta_new, out[b],
-            )  # fmt: skip
-            status[b] = code
-            if code != 0:
-                out[b] = np.nan
+            largest, order, n_gram = max(largest, p), max(order, n), n
+    return Work(
+        np.empty((largest, n)),
+        np.empty((n_gram, n)),
+        np.empty((n_gram, n)),
+        np.empty((order, order)),
+        np.empty((max(n, n_rows), order)),
+    )
 
 
 @helper
-def _all_machines(
-    primal, Z, u, inv_c, problems, squared, A, rows, S, D, C, R, low, high, F, beta, F_new, beta_new, out
-):  # fmt: skip
+def _read_sphere(block, b, work):
+    """Gather sphere b and bring it to the form of its path."""
+    n = block.X.shape[1]
+    members = block.indices[block.indptr[b] : block.indptr[b + 1]]
+    u = np.empty(n)
+    if members.shape[0] < block.features_below:
+        Phi = np.empty((n, members.shape[0]))
+        return Sphere(True, Phi, u, sphere_features(block.X, members, block.means, block.s2, Phi, u))
+    return Sphere(False, work.G, u, sphere_gram(block.X, members, block.means, block.s2, work.B, work.G, u))
+
+
+@helper
+def _write(problems, q, f, out):
+    """Put the test samples' values of problem q in their place."""
+    fold, place = problems.fold[q], problems.out_ptr[q]
+    for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
+        out[place] = f[i]
+        place += 1
+
+
+@helper
+def _squared_hinge_sphere(sphere, problems, work, out):
     """Every problem of one sphere; returns the first status that is not 0.
 
     Target by target, so that each fold starts from the decision values of the fold before: a sixth fewer steps.
     """
-    n = u.shape[0]
+    n = problems.train.shape[1]
+    D, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
     for target in range(problems.targets.shape[0]):
         T = problems.targets[target : target + 1]
         F[:] = 0.0
         for q in range(len(problems.target)):
-            if problems.target[q] != target:
-                continue
-            fold = problems.fold[q]
-            train = problems.train[fold]
-            m = 0
-            for i in range(n):
-                D[i] = 0.5 * problems.ridge[q, i]
-                C[i] = 1.0 / problems.ridge[q, i]
-                if train[i]:
-                    S[m] = i
-                    m += 1
-            if squared:
-                code = squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, beta_new)
-            else:
-                code = hinge(primal, Z, u, inv_c, S[:m], C, T, A, rows, F, beta, D, R, F_new, beta_new, low, high)
-            if code != 0:
-                return code
-            place = problems.out_ptr[q]
-            for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
-                out[place] = F[0, i]
-                place += 1
+            if problems.target[q] == target:
+                for i in range(n):
+                    D[i] = 0.5 * problems.ridge[q, i]
+                train = problems.train[problems.fold[q]]
+                code = squared_hinge(sphere, train, D, T, work.A, work.rows, F, beta)
+                if code != 0:
+                    return code
+                _write(problems, q, F[0], out)
     return 0
+
+
+@helper
+def _hinge_sphere(sphere, problems, work, out):
+    """Every problem of one sphere; returns the first status that is not 0."""
+    n = problems.train.shape[1]
+    C, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
+    for q in range(len(problems.target)):
+        T = problems.targets[problems.target[q] : problems.target[q] + 1]
+        for i in range(n):
+            C[i] = 1.0 / problems.ridge[q, i]
+        S = np.flatnonzero(problems.train[problems.fold[q]])
+        code = hinge(sphere, S, C, T, work.A, work.rows, F, beta)
+        if code != 0:
+            return code
+        _write(problems, q, F[0], out)
+    return 0
+
+
+# Numba analyses the whole body of a prange, which takes longer than compiling it: so the body is one call. The two
+# losses are two kernels, so that nobody waits for the compilation of what is not used.
+
+
+@helper
+def _squared_hinge_task(block, problems, start, stop, out, status):
+    work = _allocate(block, start, stop, 0)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            status[b] = _squared_hinge_sphere(_read_sphere(block, b, work), problems, work, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@entry
+def svc_squared_hinge(block, problems, out, status):
+    """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
+
+    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
+        _squared_hinge_task(block, problems, task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK), out, status)
+
+
+@helper
+def _hinge_task(block, problems, start, stop, out, status):
+    work = _allocate(block, start, stop, 0)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            status[b] = _hinge_sphere(_read_sphere(block, b, work), problems, work, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@entry
+def svc_hinge(block, problems, out, status):
+    """As :func:`svc_squared_hinge`, with the hinge loss."""
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
+        _hinge_task(block, problems, task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK), out, status)
+
+
+@helper
+def _ridge_task(block, problems, alphas, start, stop, out, status):
+    work = _allocate(block, start, stop, most_targets(problems) + 1)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            sphere = _read_sphere(block, b, work)
+            if sphere.primal:
+                status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
+            else:
+                status[b] = ridge_gram(sphere, problems, alphas, work.M, work.A, work.rows, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
 
 
 @entry
 def ridge(block, problems, alphas, out, status):
-    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`linear_svc`.
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
 
     ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
     """
-    n, n_centres = block.X.shape[1], len(block.indptr) - 1
-    k = 1
-    for fold in range(len(problems.of_fold) - 1):
-        k = max(k, problems.of_fold[fold + 1] - problems.of_fold[fold])
+    n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + _PER_TASK - 1) // _PER_TASK):
-        start, stop = task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK)
-        largest, order, gram = _task_sizes(block, start, stop)
-        B = np.empty((largest if gram else 0, n))
-        G, M = np.empty((2, n if gram else 0, n))
-        A, rows = np.empty((order, order)), np.empty((max(n, k), order))
-        u, S, D, h = np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty(n)
-        c = np.empty((problems.targets.shape[0], n))
-        z, T, F, beta = np.empty((4, k, n))
-        for b in range(start, stop):
-            members = block.indices[block.indptr[b] : block.indptr[b + 1]]
-            out[b] = np.nan
-            if members.shape[0] < block.min_voxels:
-                status[b] = -1
-                continue
-            if members.shape[0] < block.features_below:
-                Phi = np.empty((n, members.shape[0]))
-                inv_c = sphere_features(block.X, members, block.means, block.s2, Phi, u)
-                code = ridge_features(Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S, out[b])
-            else:
-                inv_c = sphere_gram(block.X, members, block.means, block.s2, B, G, u)
-                code = ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out[b])
-            status[b] = code
-            if code != 0:
-                out[b] = np.nan
+        _ridge_task(block, problems, alphas, task * _PER_TASK, min(n_centres, (task + 1) * _PER_TASK), out, status)

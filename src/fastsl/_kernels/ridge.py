@@ -14,7 +14,16 @@ from fastsl._runtime.jit import helper
 
 
 @helper
-def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
+def most_targets(problems):
+    """Largest number of targets of a fold."""
+    most = 1
+    for fold in range(len(problems.of_fold) - 1):
+        most = max(most, problems.of_fold[fold + 1] - problems.of_fold[fold])
+    return most
+
+
+@helper
+def ridge_gram(sphere, problems, alphas, M, A, rows, out):
     """All folds from one inverse: with M = A^-1, c = M t and R the samples a fold does not train on,
 
         f_R = t_R - z,    z = (M_RR)^-1 c_R                             held out
@@ -25,15 +34,16 @@ def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
     M is made again only where a fold has other weights than the one before. Returns 0, or 1 where a matrix is not
     positive definite.
     """
-    n_folds = problems.train.shape[0]
+    n_folds, n = problems.train.shape
     best = np.full(n_folds, np.inf)
+    c, z, S = np.empty((problems.targets.shape[0], n)), np.empty((most_targets(problems), n)), np.empty(n, np.int64)
     for alpha in alphas:
         for fold in range(n_folds):
             if problems.of_fold[fold] == problems.of_fold[fold + 1]:
                 continue
             D = problems.ridge[problems.of_fold[fold]]
             if problems.new_weights[fold]:
-                if _inverse(G, u, inv_c, alpha, D, M, rows) != 0:
+                if _inverse(sphere, alpha, D, M, rows) != 0:
                     return 1
                 for t in range(c.shape[0]):
                     for i in range(c.shape[1]):
@@ -54,8 +64,9 @@ def ridge_gram(G, u, inv_c, problems, alphas, M, A, rows, c, z, S, out):
 
 
 @helper
-def _inverse(G, u, inv_c, alpha, D, M, rows):
+def _inverse(sphere, alpha, D, M, rows):
     """M = (G + alpha D)^-1 bordered by u: both triangles."""
+    G, u = sphere.Z, sphere.u
     n = G.shape[0]
     for i in range(n):
         for j in range(i, n):
@@ -66,7 +77,7 @@ def _inverse(G, u, inv_c, alpha, D, M, rows):
         return 1
     cholesky_solve(M, n, rows, 1)
     cholesky_inverse(M, n)
-    border = inv_c
+    border = sphere.inv_c
     for i in range(n):
         border += u[i] * rows[0, i]
     for i in range(n):
@@ -144,10 +155,12 @@ def _write_fold(problems, fold, alpha, D, M, c, z, R, out):
 
 
 @helper
-def ridge_features(Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S, out):
+def ridge_features(sphere, problems, alphas, A, rows, out):
     """Fold by fold on the features; leave-one-out residual of i: (t_i - f_i) / (1 - h_i), h the leverages."""
-    n, n_folds = u.shape[0], problems.train.shape[0]
+    n_folds, n = problems.train.shape
     best = np.full(n_folds, np.inf)
+    T, F, beta = np.empty((3, most_targets(problems), n))
+    D, h, S = np.empty(n), np.empty(n), np.empty(n, np.int64)
     for alpha in alphas:
         for fold in range(n_folds):
             first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
@@ -161,10 +174,10 @@ def ridge_features(Phi, u, inv_c, problems, alphas, A, rows, T, F, beta, D, h, S
                     m += 1
             for q in range(first, last):
                 T[q - first] = problems.targets[problems.target[q]]
-            if weighted_ridge(True, Phi, u, inv_c, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
+            if weighted_ridge(sphere, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
                 return 1
             if len(alphas) > 1:
-                leverages(Phi, u, inv_c, S[:m], D, A, rows, h)
+                leverages(sphere, S[:m], D, A, rows, h)
                 error = 0.0
                 for i in S[:m]:
                     for t in range(k):

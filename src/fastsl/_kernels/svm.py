@@ -20,7 +20,7 @@ _PLAIN_STEPS, _MOST_STEPS = 20, 200
 
 
 @helper
-def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, beta_new):
+def squared_hinge(sphere, train, D, T, A, rows, F, beta):
     """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
 
     On the active set S = {i : y_i f_i < 1} the loss is that of ridge regression: solve it there, read off the new S,
@@ -32,6 +32,7 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     n, y = T.shape[1], T[0]
+    F_new, beta_new, S = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64)
     for step in range(_MOST_STEPS):
         m = 0
         for i in range(n):
@@ -41,7 +42,7 @@ def squared_hinge(primal, Z, u, inv_c, train, D, T, S, A, rows, F, beta, F_new, 
         if m == 0:  # every sample is beyond the margin, by a guess or a long step: the ridge of nothing is zero
             F_new[:] = 0.0
             beta_new[:] = 0.0
-        elif weighted_ridge(primal, Z, u, inv_c, S[:m], D, T, A, rows, F_new, beta_new) != 0:
+        elif weighted_ridge(sphere, S[:m], D, T, A, rows, F_new, beta_new) != 0:
             return 1
         moved = _set_moved(train, y, S[:m], F_new[0], beta_new[0], _TIE if step < _PLAIN_STEPS else _LOOSE_TIE)
         t = 1.0
@@ -106,44 +107,50 @@ def _line_search(train, D, y, f, beta, f_new, beta_new):
 
 
 @helper
-def hinge(primal, Z, u, inv_c, S, C, T, A, rows, F, beta, D, R, dF, dbeta, low, high):
+def hinge(sphere, S, C, T, A, rows, F, beta):
     """Interior point method for the dual, 0 <= a_i <= C_i with a = y beta:
 
         min  1/2 a' Q a - sum(a),   Q_ij = y_i y_j K_ij
 
     with multipliers low (a >= 0) and high (a <= C). Each step solves one ridge system with D = low/a + high/(C - a)
     (Ferris and Munson 2003, SIAM J. Optim. 13:783). ``S`` holds the training samples. Ends at complementarity
-    1e-11 C. Returns 0, 1 (not positive definite) or 2 (no convergence).
+    1e-11 of the mean coefficient, or 1e-8 where rounding allows no more. Returns 0, 1 (not positive definite) or 2 (no convergence).
     """
-    y, m = T[0], S.shape[0]
+    y, n, m = T[0], T.shape[1], S.shape[0]
+    D, low, high = np.empty(n), np.empty(n), np.empty(n)
+    R, dF, dbeta = np.empty((1, n)), np.empty((1, n)), np.empty((1, n))
+    scale = m / _trace(sphere, S)
     positive, negative = 0.0, 0.0
     for i in S:
         if y[i] > 0.0:
-            positive += C[i]
+            positive += min(0.5 * C[i], scale)
         else:
-            negative += C[i]
+            negative += min(0.5 * C[i], scale)
     beta[:] = 0.0
     for i in S:
-        # Start with sum(beta) = 0: K is nearly constant for raw data, and its constant must not drown the rest.
+        # Start where f is of order 1 and sum(beta) = 0: K is large and nearly constant for raw data, and what starts
+        # large leaves its rounding in F.
         share = min(1.0, negative / positive) if y[i] > 0.0 else min(1.0, positive / negative)
-        low[i], high[i], beta[0, i] = 1.0, 1.0, 0.5 * share * C[i] * y[i]
-    _apply(primal, Z, u, inv_c, S, beta[0], F[0])
+        low[i], high[i], beta[0, i] = 1.0, 1.0, share * min(0.5 * C[i], scale) * y[i]
+    _apply(sphere, S, beta[0], F[0])
     centring = 0.1
     for _ in range(200):
-        mu, residual = 0.0, 0.0
+        mu, residual, mean = 0.0, 0.0, 0.0
         for i in S:
             a = y[i] * beta[0, i]
+            mean += a / m
             mu += (low[i] * a + high[i] * (C[i] - a)) / (2.0 * m)
             residual = max(residual, abs(y[i] * F[0, i] - 1.0 - low[i] + high[i]))
-        if mu <= 1e-11 * C[S[0]] and residual <= 1e-9:
+        if mu <= 1e-11 * mean and residual <= 1e-9:
             return 0
         target = centring * mu
         for i in S:
             a = y[i] * beta[0, i]
             D[i] = low[i] / a + high[i] / (C[i] - a)
             R[0, i] = y[i] * (1.0 - y[i] * F[0, i] + target / a - target / (C[i] - a))
-        if weighted_ridge(primal, Z, u, inv_c, S, D, R, A, rows, dF, dbeta) != 0:
-            return 1
+        if weighted_ridge(sphere, S, D, R, A, rows, dF, dbeta) != 0:
+            # At the very end weights 1 / D of raw data drown the penalty: 1e-8 is then as near as it gets.
+            return 0 if mu <= 1e-8 * mean and residual <= 1e-9 else 1
         longest = 1.0
         for i in S:
             a, da = y[i] * beta[0, i], y[i] * dbeta[0, i]
@@ -163,14 +170,28 @@ def hinge(primal, Z, u, inv_c, S, C, T, A, rows, F, beta, D, R, dF, dbeta, low, 
 
 
 @helper
+def _trace(sphere, S):
+    """Sum of G_ii over S, at least a little."""
+    total = 1e-300
+    for i in S:
+        if sphere.primal:
+            for q in range(sphere.Z.shape[1]):
+                total += sphere.Z[i, q] ** 2
+        else:
+            total += sphere.Z[i, i]
+    return total
+
+
+@helper
 def _room(value, step):
     """The part of ``step``, at most 1, that leaves at least half a per cent of ``value``."""
     return 1.0 if step >= 0.0 else min(1.0, -0.995 * value / step)
 
 
 @helper
-def _apply(primal, Z, u, inv_c, S, beta, f):
+def _apply(sphere, S, beta, f):
     """F = K[:, S] beta_S"""
+    Z, u, inv_c = sphere.Z, sphere.u, sphere.inv_c
     n, p = Z.shape
     g = 0.0
     for i in S:
@@ -178,7 +199,7 @@ def _apply(primal, Z, u, inv_c, S, beta, f):
     g = g / inv_c if inv_c < np.inf else 0.0
     for i in range(n):
         f[i] = g * u[i]
-    if primal:
+    if sphere.primal:
         w = np.zeros(p)
         for i in S:
             for q in range(p):

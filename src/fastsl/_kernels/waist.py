@@ -25,10 +25,22 @@ LinearSVC by 1.6e-4 and 3.6e-3, of RidgeClassifier by 2.2e-4 and 2.3e-3, and fli
 spectral tail, and the rounding of the largest eigenvalue lands on it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk
 from fastsl._runtime.jit import helper
+
+
+class Sphere(NamedTuple):
+    """One sphere, ready to decode."""
+
+    primal: bool  # whether Z is Phi or G
+    Z: NDArray[np.float64]  # G (n, n) or Phi (n, n_voxels)
+    u: NDArray[np.float64]  # (n,)
+    inv_c: float
 
 
 @helper
@@ -93,15 +105,14 @@ def _second_term(X, members, m, s2, u):
 
 
 @helper
-def weighted_ridge(primal, Z, u, inv_c, S, D, T, A, rows, F, beta):
+def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     """Ridge regression of targets on the samples S, evaluated at all samples.
 
         beta_S = (K_SS + diag(D_S))^-1 t_S,   f = K[:, S] beta_S,   so that t_S - f_S = D_S beta_S
 
     Parameters
     ----------
-    primal : bool
-        Whether ``Z`` is Phi (n, p) or G (n, n); ``u`` (n,), ``inv_c`` as above.
+    sphere : Sphere
     S : (m,) samples fitted.   D : (n,) ridge of each sample, > 0.   T : (k, n) targets.
     A, rows : work space, square of order at least max(m, n_features) and (>= max(m, k + 1), same).
     F, beta : (k, n) results; beta is zero outside S.
@@ -111,9 +122,9 @@ def weighted_ridge(primal, Z, u, inv_c, S, D, T, A, rows, F, beta):
     0, or a positive status when the system is not positive definite.
     """
     beta[:] = 0.0
-    if primal:
-        return _by_features(Z, u, inv_c, S, D, T, A, rows, F, beta)
-    return _by_gram(Z, u, inv_c, S, D, T, A, rows, F, beta)
+    if sphere.primal:
+        return _by_features(sphere.Z, sphere.u, sphere.inv_c, S, D, T, A, rows, F, beta)
+    return _by_gram(sphere.Z, sphere.u, sphere.inv_c, S, D, T, A, rows, F, beta)
 
 
 @helper
@@ -196,10 +207,11 @@ def _by_features(Phi, u, inv_c, S, D, T, A, rows, F, beta):
 
 
 @helper
-def leverages(Phi, u, inv_c, S, D, A, rows, h):
+def leverages(sphere, S, D, A, rows, h):
     """h_i = phi_i . H^-1 phi_i / D_i for the samples S, from the factor that ``weighted_ridge`` left in A."""
+    Phi, u = sphere.Z, sphere.u
     p, m = Phi.shape[1], S.shape[0]
-    order = p + 1 if inv_c < np.inf else p
+    order = p + 1 if sphere.inv_c < np.inf else p
     H = A.reshape(-1)[: order * order].reshape(order, order)
     W = rows.reshape(-1)[: m * order].reshape(m, order)
     for a in range(m):

@@ -19,11 +19,10 @@ def max_threads() -> int:
 
 
 @contextmanager
-def kernel_threads(n_threads: int) -> Iterator[int]:
-    """Run the body with ``n_threads`` kernel threads and one BLAS thread; restore both, also after an exception.
+def launching() -> Iterator[None]:
+    """Guard launches of kernels that use no BLAS, with as many threads as there are: one at a time, none after a fork.
 
-    The lock serves Numba's workqueue layer, which aborts the process when two threads launch at once. BLAS is held
-    at one thread in every copy that is loaded (numpy and scipy bring one each): the kernels call it from all threads.
+    The lock serves Numba's workqueue layer, which aborts the process when two threads launch at once.
 
     Raises
     ------
@@ -36,18 +35,29 @@ def kernel_threads(n_threads: int) -> Iterator[int]:
             "fastsl ran in the parent process before this process was forked, and its threads do not survive a fork. "
             "Start workers with joblib's 'loky' backend or multiprocessing.get_context('spawn')."
         )
-    limit = max_threads()
-    if n_threads > limit:
-        warnings.warn(
-            f"n_jobs asks for {n_threads} threads but Numba's pool has {limit}; running with {limit}. "
-            "Set NUMBA_NUM_THREADS before Python starts to have more.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    with _launching, threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+    with _launching:
+        _launched_in = os.getpid()
+        yield
+
+
+@contextmanager
+def kernel_threads(n_threads: int) -> Iterator[int]:
+    """Guard launches with ``n_threads`` kernel threads and one BLAS thread; restore both, also after an exception.
+
+    BLAS is held at one thread in every copy that is loaded (numpy and scipy bring one each): the kernels call it from
+    all threads.
+    """
+    with launching(), threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+        limit = max_threads()
+        if n_threads > limit:
+            warnings.warn(
+                f"n_jobs asks for {n_threads} threads but Numba's pool has {limit}; running with {limit}. "
+                "Set NUMBA_NUM_THREADS before Python starts to have more.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         previous = numba.get_num_threads()
         numba.set_num_threads(min(n_threads, limit))
-        _launched_in = os.getpid()
         try:
             yield min(n_threads, limit)
         finally:

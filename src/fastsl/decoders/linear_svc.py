@@ -26,14 +26,9 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     problems, fold_classes = classification_problems(
         y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
     )
-    squared = estimator.loss == "squared_hinge"
-
-    def run(block: Any, problems: Any, out: Any, status: Any) -> None:
-        decode.linear_svc(block, problems, squared, out, status)
-
     return Plan(
         name="LinearSVC",
-        run=run,
+        run=decode.svc_squared_hinge if estimator.loss == "squared_hinge" else decode.svc_hinge,
         problems=problems,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
         y=y,

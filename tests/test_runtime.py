@@ -1,0 +1,490 @@
+"""Processors, threads, BLAS and the compile cache. What a process does once is tested in a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import scipy.linalg  # noqa: F401  scipy brings a BLAS of its own
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import fastsl
+from fastsl import sphere_neighbours
+from fastsl._runtime import cpus, jit
+from fastsl._runtime.cpus import CpuBudget, cpu_budget, resolve_n_jobs
+from fastsl._runtime.launch import kernel_threads, launching, max_threads
+
+PACKAGE = Path(fastsl.__file__).parent
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+
+
+def run_python(code, *options, **environment):
+    """Run code in a new process; return it when it ended well."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(code)],
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+# Processors
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Fake what the machine says."""
+
+    def fake(affinity=64, quota=None, slurm=None):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+        monkeypatch.setattr(cpus, "_cgroup_quota", lambda: quota)
+        monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+        if slurm is not None:
+            monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("facts", "n_cpus", "decided_by"),
+    [
+        ({}, 64, "affinity mask"),
+        ({"affinity": 3, "quota": 5, "slurm": "8"}, 3, "affinity mask"),
+        ({"quota": 5, "slurm": "8"}, 5, "cgroup CPU quota"),
+        ({"quota": 5, "slurm": "2"}, 2, "SLURM_CPUS_PER_TASK"),
+        ({"slurm": ""}, 64, "affinity mask"),
+        ({"slurm": "0"}, 64, "affinity mask"),
+        ({"slurm": "many"}, 64, "affinity mask"),
+        ({"slurm": "-4"}, 64, "affinity mask"),
+    ],
+)
+def test_the_smallest_limit_decides(machine, facts, n_cpus, decided_by):
+    machine(**facts)
+    budget = cpu_budget()
+    assert (budget.n_cpus, budget.decided_by) == (n_cpus, decided_by)
+
+
+def test_all_limits_are_reported(machine):
+    machine(affinity=4, quota=3, slurm="2")
+    assert cpu_budget().limits == (("affinity mask", 4), ("cgroup CPU quota", 3), ("SLURM_CPUS_PER_TASK", 2))
+
+
+def test_without_an_affinity_mask_the_machine_is_counted(machine, monkeypatch):
+    machine()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert cpu_budget() == CpuBudget(12, "processors of the machine", (("processors of the machine", 12),))
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/job", {"job/cpu.max": "250000 100000"}, 3),
+        ("0::/job", {"job/cpu.max": "200000 100000"}, 2),
+        ("0::/job", {"job/cpu.max": "50000 100000"}, 1),
+        ("0::/job", {"job/cpu.max": "max 100000"}, None),
+        ("0::/user/job", {"user/job/cpu.max": "max 100000", "user/cpu.max": "400000 100000"}, 4),
+        ("0::/user/job", {"user/job/cpu.max": "300000 100000", "user/cpu.max": "200000 100000"}, 2),
+        ("0::/", {"cpu.max": "600000 100000"}, 6),
+        ("0::/not/visible/in/a/container", {"cpu.max": "150000 50000"}, 3),
+        ("0::/job", {"job/cpu.max": "nonsense"}, None),
+        ("0::/job", {"job/cpu.max": ""}, None),
+        ("0::/job", {}, None),
+        ("", {}, None),
+        (
+            "4:cpu,cpuacct:/job\n0::/",
+            {"cpu,cpuacct/job/cpu.cfs_quota_us": "350000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("4:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, 2),
+        ("4:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, None),
+        ("4:cpu:/a/b", {"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "100000"}, 1),
+        ("4:cpuset:/a", {"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "100000"}, None),
+        ("4:cpuset:/a", {"cpuset/a/cpu.cfs_quota_us": "100000", "cpuset/a/cpu.cfs_period_us": "100000"}, None),
+    ],
+)
+def test_cgroup_quotas_of_both_versions(tmp_path, membership, files, quota):
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    (tmp_path / "membership").write_text(membership + "\n" if membership else "")
+    assert cpus._cgroup_quota(tmp_path / "cgroup", tmp_path / "membership") == quota
+
+
+def test_a_machine_without_cgroups_has_no_quota(tmp_path):
+    assert cpus._cgroup_quota(tmp_path, tmp_path / "no such file") is None
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "threads"),
+    [(1, 1), (3, 3), (100, 100), (np.int64(2), 2), (-1, 8), (-2, 7), (-8, 1), (-9, 1), (-100, 1)],
+)
+def test_n_jobs_counts_from_the_end_as_joblib_does(machine, n_jobs, threads):
+    machine(affinity=8)
+    resolved = resolve_n_jobs(n_jobs)
+    assert (resolved, type(resolved)) == (threads, int)
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "error", "message"),
+    [
+        (0, ValueError, "n_jobs=0 has no meaning; use 1 for a single thread or -1 for all"),
+        (True, TypeError, "n_jobs must be an integer, got True"),
+        (None, TypeError, "n_jobs must be an integer, got None"),
+        (2.0, TypeError, "n_jobs must be an integer, got 2.0"),
+        ("2", TypeError, "n_jobs must be an integer, got '2'"),
+    ],
+)
+def test_bad_n_jobs(n_jobs, error, message):
+    with pytest.raises(error, match=message):
+        resolve_n_jobs(n_jobs)
+
+
+# Threads
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.fixture
+def two_blas_threads():
+    """Every copy of BLAS at two threads, whatever the machine has."""
+    if not blas_threads():
+        pytest.skip("this BLAS does not let its threads be counted")
+    with threadpool_limits(2, user_api="blas"):
+        if set(blas_threads()) != {2}:
+            pytest.skip("this BLAS has one thread only")
+        yield
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_blas_has_one_thread_in_all_copies_and_gets_its_own_back(two_blas_threads, error):
+    def body():
+        with kernel_threads(1):
+            assert set(blas_threads()) == {1}
+            if error is not None:
+                raise error
+
+    if error is None:
+        body()
+    else:
+        with pytest.raises(error):
+            body()
+    assert set(blas_threads()) == {2}
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_numba_gets_its_threads_back(error):
+    before = numba.get_num_threads()
+    assert before > 1
+    try:
+        with kernel_threads(1) as n_threads:
+            assert n_threads == numba.get_num_threads() == 1
+            with launching():  # a launch within a search keeps the search's number
+                assert numba.get_num_threads() == 1
+            with kernel_threads(2):
+                assert numba.get_num_threads() == 2
+            assert numba.get_num_threads() == 1
+            if error is not None:
+                raise error
+    except ValueError:
+        assert error is not None
+    assert numba.get_num_threads() == before
+
+
+def test_more_threads_than_the_pool_has_are_refused_with_a_word():
+    with (
+        pytest.warns(RuntimeWarning, match=r"n_jobs asks for 1000 threads but Numba's pool has \d+; running with"),
+        kernel_threads(1000) as n_threads,
+    ):
+        assert n_threads == max_threads()
+
+
+def test_a_second_thread_waits_for_the_first():
+    started, ended = threading.Event(), []
+
+    def second():
+        started.set()
+        with kernel_threads(1):
+            ended.append("second")
+
+    with kernel_threads(1):
+        other = threading.Thread(target=second)
+        other.start()
+        started.wait(60)
+        other.join(0.2)
+        ended.append("first")
+    other.join(60)
+    assert ended == ["first", "second"]
+
+
+FORK = """
+    import os, sys, warnings
+    import numpy as np
+    from fastsl import search_light, sphere_neighbours
+
+    X, y = np.random.default_rng(0).standard_normal((20, 27)), np.tile([0, 1], 10)
+    listed = sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)
+    if {after!r} == "search_light":
+        search_light(X, y, "ridge_classifier", listed, cv=2)
+    warnings.simplefilter("ignore")  # of forking with threads, which is what we are here for
+    child = os.fork()
+    if child == 0:
+        for launch in (
+            lambda: sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1),
+            lambda: search_light(X, y, "ridge_classifier", listed, cv=2),
+        ):
+            try:
+                launch()
+            except RuntimeError as error:
+                print("refused:", error, flush=True)
+        os._exit(7)
+    print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print("parent goes on with", len(sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)))
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("after", ["sphere_neighbours", "search_light"])
+def test_a_child_forked_after_a_launch_is_told_so(after):
+    printed = run_python(FORK.format(after=after)).stdout
+    assert printed.count("refused: fastsl ran in the parent process before this process was forked") == 2
+    assert printed.count("joblib's 'loky' backend or multiprocessing.get_context('spawn')") == 2
+    assert "child ended with 7" in printed
+    assert "parent goes on with 27" in printed
+
+
+@needs_fork
+def test_a_child_forked_before_any_launch_may_launch():
+    code = """
+        import os
+        from fastsl._runtime.launch import kernel_threads
+        child = os.fork()
+        if child == 0:
+            with kernel_threads(1):
+                os._exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(code).stdout.split() == ["5"]
+
+
+CONCURRENT = """
+    import threading
+    import numba
+    import numpy as np
+    from fastsl import search_light, sphere_neighbours
+
+    rng = np.random.default_rng(0)
+    X, y, mask = rng.standard_normal((20, 1000)), np.tile([0, 1], 10), np.ones((10, 10, 10))
+
+    def work():
+        listed = sphere_neighbours(mask, np.eye(4), 2)
+        return search_light(X, y, "ridge_classifier", listed, cv=2, n_jobs=2)
+
+    alone = work()
+    results = []
+
+    def repeat():
+        for _ in range(3):
+            results.append(work())
+
+    threads = [threading.Thread(target=repeat) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(numba.threading_layer(), len(results), all(np.array_equal(alone, result) for result in results))
+"""
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_two_python_threads_may_search_at_once(layer):
+    printed = run_python(CONCURRENT, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=2).stdout.split()
+    assert printed[1:] == ["6", "True"]
+    assert layer in ("default", printed[0])
+
+
+# The compile cache
+
+
+@pytest.fixture
+def package_copy(tmp_path):
+    copy = tmp_path / "source" / "fastsl"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def test_the_digest_is_that_of_the_compiled_sources(package_copy):
+    assert jit.source_digest(package_copy) == jit.source_digest(PACKAGE)
+    sources = [*sorted((package_copy / "_kernels").glob("*.py")), package_copy / "_runtime" / "jit.py"]
+    assert len(sources) > 5
+    seen = {jit.source_digest(package_copy)}
+    for source in sources:
+        source.write_text(source.read_text() + "\n# changed\n")
+        seen.add(jit.source_digest(package_copy))
+    (package_copy / "_kernels" / "new.py").write_text("")
+    seen.add(jit.source_digest(package_copy))
+    assert len(seen) == len(sources) + 2
+
+
+def test_the_digest_is_blind_to_what_is_not_compiled(package_copy):
+    for name in ("metrics.py", "_runtime/cpus.py", "cli.py"):
+        (package_copy / name).write_text("")
+    assert jit.source_digest(package_copy) == jit.source_digest(PACKAGE)
+
+
+def test_the_folder_is_named_after_version_and_digest(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    folder = jit._find_cache_folder()
+    assert folder == tmp_path / f"kernels-{fastsl.__version__}-{jit.source_digest()}"
+    assert list(folder.iterdir()) == []
+
+
+def test_the_cache_is_in_the_users_cache_folder_unless_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert jit.cache_base() == tmp_path / "chosen"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert jit.cache_base() == tmp_path / "xdg" / "fastsl"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert jit.cache_base() == tmp_path / "home" / ".cache" / "fastsl"
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert jit._find_cache_folder() is None
+
+
+TOUCH = """
+    import json
+    import numba
+    import numpy as np
+    before = numba.config.CACHE_DIR
+    from fastsl._kernels.spheres import touch
+    from fastsl._runtime import jit
+    values = np.ones(3)
+    touch(values)
+    print(json.dumps({
+        "folder": str(jit.CACHE_FOLDER),
+        "setting": [before, numba.config.CACHE_DIR],
+        "hits": sum(touch.stats.cache_hits.values()),
+        "misses": sum(touch.stats.cache_misses.values()),
+        "values": values.tolist(),
+    }))
+"""
+
+
+def compiled_files(folder):
+    return {file.name: file.stat().st_mtime_ns for file in folder.rglob("*.nb[ci]")}
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    def run():
+        facts = json.loads(run_python(TOUCH, NUMBA_CACHE_DIR=tmp_path).stdout)
+        assert facts["folder"] == str(tmp_path / f"kernels-{fastsl.__version__}-{jit.source_digest()}")
+        assert facts["setting"] == [str(tmp_path)] * 2  # as numba read it, not our folder
+        assert facts["values"] == [0.0] * 3
+        return facts["hits"], facts["misses"], compiled_files(Path(facts["folder"]))
+
+    hits, misses, files = run()
+    assert (hits, misses) == (0, 1)
+    assert sorted(Path(name).suffix for name in files) == [".nbc", ".nbi"]
+    assert run() == (1, 0, files)
+
+
+PROBE_HELPER = """
+from fastsl._runtime.jit import helper
+
+@helper
+def answer():
+    return {}
+"""
+PROBE = """
+import numba as nb
+from fastsl._kernels.probe_helper import answer
+from fastsl._runtime.jit import entry
+
+@entry
+def ask(values):
+    for i in nb.prange(values.shape[0]):
+        values[i] = answer()
+"""
+
+
+def test_a_helper_that_changed_in_another_file_is_compiled_again(package_copy, tmp_path):
+    """Numba's own cache would answer 1 twice: it looks at the file of the entry only."""
+    code = """
+        import numpy as np
+        import fastsl
+        from fastsl._kernels.probe import ask
+        values = np.zeros(2)
+        ask(values)
+        print(fastsl.__file__, *values)
+    """
+    (package_copy / "_kernels" / "probe.py").write_text(PROBE)
+    for number in ("1.0", "2.0"):
+        (package_copy / "_kernels" / "probe_helper.py").write_text(PROBE_HELPER.format(number))
+        printed = run_python(code, PYTHONPATH=package_copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache").stdout
+        assert printed.split() == [str(package_copy / "__init__.py"), number, number]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_an_unwritable_cache_costs_one_warning_and_no_result(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code = """
+        import numpy as np
+        from fastsl import sphere_neighbours
+        from fastsl._runtime import jit
+        for radius in (1, 2):
+            print(sphere_neighbours(np.ones((5, 5, 5)), np.eye(4), radius)[62].tolist())
+        print(jit.CACHE_FOLDER)
+    """
+    done = run_python(code, "-W", "always", NUMBA_CACHE_DIR=tmp_path / "file" / "cache")
+    spheres = [sphere_neighbours(np.ones((5, 5, 5)), np.eye(4), radius)[62].tolist() for radius in (1, 2)]
+    assert done.stdout.splitlines() == [*map(str, spheres), "None"]
+    assert done.stderr.count("RuntimeWarning: fastsl cannot write its compile cache to ") == 1
+    assert "Point NUMBA_CACHE_DIR to a folder that you can write to" in done.stderr
+
+
+# Imports
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = """
+        import sys
+        import fastsl
+        dir(fastsl), fastsl.__version__
+        heavy = {"numba", "llvmlite", "numpy", "scipy", "sklearn", "nibabel", "joblib", "tqdm", "matplotlib", "pandas"}
+        print(sorted(heavy & set(sys.modules)))
+        fastsl.sphere_neighbours
+        print("numba" in sys.modules, "nibabel" in sys.modules)
+    """
+    assert run_python(code).stdout.splitlines() == ["[]", "True False"]
+
+
+def test_public_names_are_there_and_others_are_not():
+    for name in fastsl.__all__:
+        assert getattr(fastsl, name) is not None
+        assert name in dir(fastsl)
+    with pytest.raises(AttributeError, match="module 'fastsl' has no attribute 'decode'"):
+        fastsl.decode  # noqa: B018
