@@ -146,9 +146,13 @@ def test_a_regressor_takes_numbers(run, phantom, few_centres, tmp_path):
     assert str(tmp_path / "centres.nii") in _result(run.out)["inputs_sha256"]
 
 
-def test_small_spheres_are_counted(run, phantom, few_centres, tmp_path):
-    with pytest.warns(RuntimeWarning, match="fewer than min_voxels=19"):
-        assert run("--quiet", min_voxels=19) == 0
+def test_small_spheres_are_counted_in_one_line(run, phantom, few_centres, tmp_path, capsys):
+    assert run("--quiet", min_voxels=19) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "fastsl run: warning:" in captured.err
+    assert "fewer than min_voxels=19" in captured.err
     sizes = np.asanyarray(nib.load(run.out / "n_voxels.nii.gz").dataobj)[phantom.mask_img.get_fdata() > 0]
     assert _result(run.out)["n_nan_scores"] == (sizes < 19).sum() > 0
 

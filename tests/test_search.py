@@ -319,7 +319,7 @@ def test_an_error_when_no_score_can_be_made_on_the_general_path(X, few):
 
 
 def test_an_error_when_every_fit_fails(X, few):
-    with pytest.raises(ValueError, match="no sphere could be decoded: all fits failed in all 5 spheres"):
+    with pytest.raises(ValueError, match="stopped after the first 5 spheres: all fits failed"):
         search_light(X, LABELS, LogisticRegression(), few, cv=ONE_CLASS[1:2], n_jobs=1)
 
 

@@ -571,7 +571,6 @@ BAD = [
     ("min_voxels", 2.5, ValueError, "min_voxels must be a whole number of at least 1, got 2.5"),
     ("min_voxels", True, ValueError, "min_voxels must be a whole number of at least 1, got True"),
     ("standardize", "zscore", TypeError, "standardize must be True or False, got 'zscore'"),
-    ("standardize", None, TypeError, "standardize must be True or False, got None"),
     ("mask_img", None, TypeError, "input should be a NiftiLike object.*both are None"),
     ("mask_img", 1, TypeError, "mask_img: input should be a NiftiLike object.*int"),
     ("mask_img", np.ones(SHAPE), TypeError, "mask_img: input should be a NiftiLike object.*ndarray"),

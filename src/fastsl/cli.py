@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,8 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     An error that the user can mend is one line on stderr. Anything else is a defect of fastsl and keeps its traceback.
     """
     arguments = _parser().parse_args(argv)
+
+    def one_line(message: Any, *_: Any, **__: Any) -> None:
+        print(f"fastsl {arguments.command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
     try:
-        _COMMANDS[arguments.command](arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = one_line
+            _COMMANDS[arguments.command](arguments)
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"fastsl {arguments.command}: {text}", file=sys.stderr)

@@ -98,7 +98,9 @@ class CompiledEngine:
                 if np.isnan(score(self._metric, held_out)).all():
                     reasons[fold] = "the score is not defined for its test samples"
             except (ValueError, TypeError, AttributeError) as error:
-                reasons[fold] = str(error)
+                reasons[fold] = (
+                    str(error).replace("_ReplayClassifier", plan.name).replace("_ReplayRegressor", plan.name)
+                )
         if len(reasons) == len(plan.folds):
             raise ValueError(f"no fold can be scored. First fold: {reasons[0]}")
         return reasons

@@ -9,7 +9,7 @@ import numpy as np
 from fastsl._kernels.spheres import touch
 from fastsl._runtime import jit
 from fastsl._runtime.cpus import cpu_budget
-from fastsl._runtime.launch import max_threads
+from fastsl._runtime.launch import launching, max_threads
 from fastsl.record import versions
 
 
@@ -31,7 +31,8 @@ def collect() -> dict[str, Any]:
 
 def _threading_layer() -> str:
     """Name of the layer that Numba loads: it only says so after a first launch."""
-    touch(np.empty(1))
+    with launching():
+        touch(np.empty(1))
     return str(numba.threading_layer())
 
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import is_classifier, is_regressor
 
 from fastsl._runtime.cpus import resolve_n_jobs
+from fastsl._runtime.launch import max_threads
 from fastsl.decoders import find_decoder
 from fastsl.engines import CompiledEngine, Engine, GeneralEngine, Troubles
 from fastsl.estimators import make_estimator, scores_itself
@@ -202,6 +203,8 @@ def run_search(
             fold_scores[:, start:stop], met = engine(neighbours)
             n_voxels[start:stop] = neighbours.sizes
             troubles.add(met)
+            if start == 0:
+                _stop_if_hopeless(troubles, fold_scores[:, :stop])
             bar.advance(stop - start)
     _report(troubles, n_voxels, analysis, fold_scores)
     return SearchResult(fold_scores, n_voxels)
@@ -220,6 +223,22 @@ def _blocks(n_centres: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+def _stop_if_hopeless(troubles: Troubles, fold_scores: NDArray[np.float64]) -> None:
+    """Raise when nothing came of the first block but failures: estimator, labels and score do not go together."""
+    if not np.isnan(fold_scores).all():
+        return
+    if troubles.failed:
+        failed = sum(troubles.failed.values())
+        raise ValueError(
+            f"stopped after the first {failed} spheres: all fits failed. {troubles.failed.most_common(1)[0][0]}"
+        )
+    if troubles.folds:
+        raise ValueError(
+            "stopped after the first spheres: no sphere could be scored in any fold. "
+            f"{troubles.folds.most_common(1)[0][0]}"
+        )
+
+
 def _report(
     troubles: Troubles, n_voxels: NDArray[np.int32], analysis: Analysis, fold_scores: NDArray[np.float64]
 ) -> None:
@@ -231,12 +250,6 @@ def _report(
             "overlap, and is the radius at least half a voxel?"
         )
     failed = sum(troubles.failed.values())
-    if failed and np.isnan(fold_scores).all():
-        raise ValueError(
-            f"no sphere could be decoded: all fits failed in all {failed} spheres. {next(iter(troubles.failed))}"
-        )
-    if troubles.folds and np.isnan(fold_scores).all():
-        raise ValueError(f"no sphere could be scored in any fold: {next(iter(troubles.folds))}")
     if troubles.too_small:
         _warn(
             f"{troubles.too_small} of {n} spheres have fewer than min_voxels={analysis.min_voxels} voxels: their score "
@@ -320,7 +333,7 @@ def search_light(
     neighbours = A if isinstance(A, Neighbours) else Neighbours.from_sparse(A)
     if neighbours.n_voxels != data.shape[1]:
         raise ValueError(f"A has neighbourhoods of {neighbours.n_voxels} voxels but X has {data.shape[1]} columns.")
-    threads = resolve_n_jobs(n_jobs)
+    threads = resolve_n_jobs(n_jobs, max_threads())
     analysis = plan_analysis(y, len(data), estimator, groups=groups, scoring=scoring, cv=cv)
     matrix = np.array(data.T, dtype=matrix_dtype(analysis, data.dtype), order="C")
     zero_non_finite(matrix, "X")

@@ -10,6 +10,7 @@ from sklearn.utils import ClassifierTags, InputTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
+from fastsl._runtime.launch import max_threads
 from fastsl.estimators import estimator_type
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, map_image, mask_on_grid
 from fastsl.neighbours import check_radius, plan_spheres
@@ -176,7 +177,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError, FileNotFoundError
             For an argument that cannot be right, before any sphere is decoded.
         """
-        threads = resolve_n_jobs(self.n_jobs)
+        threads = resolve_n_jobs(self.n_jobs, max_threads())
         check_radius(self.radius)
         _check_verbose(self.verbose)
         _check_standardize(self.standardize)
@@ -260,7 +261,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
 
 
 def _check_standardize(standardize: Any) -> None:
-    if not isinstance(standardize, bool | np.bool_):
+    if standardize is not None and not isinstance(standardize, bool | np.bool_):
         raise TypeError(f"standardize must be True or False, got {standardize!r}.")
 
 

@@ -114,7 +114,8 @@ def hinge(sphere, S, C, T, A, rows, F, beta):
 
     with multipliers low (a >= 0) and high (a <= C). Each step solves one ridge system with D = low/a + high/(C - a)
     (Ferris and Munson 2003, SIAM J. Optim. 13:783). ``S`` holds the training samples. Ends at complementarity
-    1e-11 of the mean coefficient, or 1e-8 where rounding allows no more. Returns 0, 1 (not positive definite) or 2 (no convergence).
+    1e-11 of the mean coefficient, or 1e-8 where rounding allows no more. Returns 0, 1 (not positive definite) or 2 (no
+    convergence).
     """
     y, n, m = T[0], T.shape[1], S.shape[0]
     D, low, high = np.empty(n), np.empty(n), np.empty(n)

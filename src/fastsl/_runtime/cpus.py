@@ -79,8 +79,11 @@ def cpu_budget() -> CpuBudget:
     return CpuBudget(n_cpus, decided_by, tuple(limits))
 
 
-def resolve_n_jobs(n_jobs: int) -> int:
-    """Turn joblib's convention (-1 all, -2 all but one, ...) into a number of threads, at least 1."""
+def resolve_n_jobs(n_jobs: int, most: int | None = None) -> int:
+    """Turn joblib's convention (-1 all, -2 all but one, ...) into a number of threads, at least 1.
+
+    "All" is never more than ``most``, the size of the thread pool; an explicit number is taken as it is.
+    """
     if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__"):
         raise TypeError(f"n_jobs must be an integer, got {n_jobs!r}; -1 uses every processor that this job may use.")
     n_jobs = int(n_jobs)
@@ -88,4 +91,5 @@ def resolve_n_jobs(n_jobs: int) -> int:
         raise ValueError("n_jobs=0 has no meaning; use 1 for a single thread or -1 for all.")
     if n_jobs > 0:
         return n_jobs
-    return max(1, cpu_budget().n_cpus + 1 + n_jobs)
+    n_cpus = cpu_budget().n_cpus
+    return max(1, min(n_cpus, most or n_cpus) + 1 + n_jobs)
