@@ -119,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = one_line
+            for category in (RuntimeWarning, UserWarning):
+                warnings.simplefilter("default", category)
             _COMMANDS[arguments.command](arguments)
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
