@@ -360,7 +360,7 @@ def test_a_score_that_cannot_be_made_is_refused_before_any_work(X, scoring, labe
         )
 
 
-EYE = sparse.eye_array(N_VOXELS, format="csr", dtype=bool)
+EYE = sparse.csr_array(sparse.eye(N_VOXELS, format="csr", dtype=bool))
 BAD = {
     "X of one dimension": ({"X": np.zeros(9)}, ValueError, "X must be two-dimensional"),
     "X of text": ({"X": np.full((N_SAMPLES, N_VOXELS), "a")}, TypeError, "X must hold real numbers, got dtype <U1"),
