@@ -75,7 +75,7 @@ def _per_class_metric(kind: str, average: str) -> Metric:
             return _class_scores(kind, hits.sum(axis=1), predicted.sum(axis=1), true.sum(axis=1))
         each = _class_scores(kind, hits, predicted, true)
         if average == "binary":
-            if len(labels) > 2 or 1 not in labels:
+            if len(labels) > 2 or 1 not in labels.tolist():
                 raise ValueError(
                     f"scoring={kind!r} needs two classes of which one is the number 1, got {labels.tolist()}; "
                     f"use '{kind}_macro' or '{kind}_weighted'."
