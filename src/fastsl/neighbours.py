@@ -112,12 +112,13 @@ class Spheres:
         """List the spheres ``start`` to ``stop - 1``."""
         centres = self.centres[start:stop]
         row_of, exact, wide, A, limit = self._search
-        counts = np.empty(len(centres), np.int64)
+        counts, indptr = np.empty(len(centres), np.int64), np.zeros(len(centres) + 1, np.int64)
+        indices = np.empty(0, np.int32)
         with launching():
-            _kernels.count_members(row_of, centres, exact, wide, A, limit, counts)
-            indptr = np.concatenate([[0], np.cumsum(counts)])
+            _kernels.list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts)
+            np.cumsum(counts, out=indptr[1:])
             indices = np.empty(indptr[-1], np.int32)
-            _kernels.fill_members(row_of, centres, exact, wide, A, limit, indptr, indices)
+            _kernels.list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts)
         return Neighbours(indptr, indices, centres, self.n_voxels)
 
 

@@ -9,7 +9,7 @@ averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 import numpy as np
 
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve
-from fastsl._kernels.waist import leverages, weighted_ridge
+from fastsl._kernels.waist import features_ridge, leverages
 from fastsl._runtime.jit import helper
 
 
@@ -159,7 +159,8 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
     """Fold by fold on the features; leave-one-out residual of i: (t_i - f_i) / (1 - h_i), h the leverages."""
     n_folds, n = problems.train.shape
     best = np.full(n_folds, np.inf)
-    T, F, beta = np.empty((3, most_targets(problems), n))
+    most = most_targets(problems)
+    T, F, beta = np.empty((most, n)), np.empty((most, n)), np.empty((most, n))
     D, h, S = np.empty(n), np.empty(n), np.empty(n, np.int64)
     for alpha in alphas:
         for fold in range(n_folds):
@@ -174,7 +175,7 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
                     m += 1
             for q in range(first, last):
                 T[q - first] = problems.targets[problems.target[q]]
-            if weighted_ridge(sphere, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
+            if features_ridge(sphere, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
                 return 1
             if len(alphas) > 1:
                 leverages(sphere, S[:m], D, A, rows, h)

@@ -48,19 +48,14 @@ def _sphere(row_of, centre, exact, wide, A, limit, out):
 
 
 @entry
-def count_members(row_of, centres, exact, wide, A, limit, counts):
-    """Sphere sizes: ``counts[c]`` for every row of ``centres`` (n_centres, 3), float64 voxel coordinates."""
-    nothing = np.empty(0, np.int32)
-    for c in nb.prange(centres.shape[0]):
-        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, nothing)
+def list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts):
+    """Sphere sizes ``counts[c]``, and members ``indices[indptr[c]:indptr[c + 1]]`` where that has room for them.
 
-
-@entry
-def fill_members(row_of, centres, exact, wide, A, limit, indptr, indices):
-    """Sphere members: ``indices[indptr[c]:indptr[c + 1]]`` for every row of ``centres``."""
+    ``centres`` (n_centres, 3) are float64 voxel coordinates. Called twice: without room, to count, then to fill. One
+    kernel for both, because each costs a second and a half to compile.
+    """
     for c in nb.prange(centres.shape[0]):
-        if indptr[c] < indptr[c + 1]:
-            _sphere(row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]])
+        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]])
 
 
 @entry

@@ -121,15 +121,16 @@ def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     -------
     0, or a positive status when the system is not positive definite.
     """
-    beta[:] = 0.0
     if sphere.primal:
-        return _by_features(sphere.Z, sphere.u, sphere.inv_c, S, D, T, A, rows, F, beta)
-    return _by_gram(sphere.Z, sphere.u, sphere.inv_c, S, D, T, A, rows, F, beta)
+        return features_ridge(sphere, S, D, T, A, rows, F, beta)
+    return _gram_ridge(sphere, S, D, T, A, rows, F, beta)
 
 
 @helper
-def _by_gram(G, u, inv_c, S, D, T, A, rhs, F, beta):
+def _gram_ridge(sphere, S, D, T, A, rhs, F, beta):
+    G, u = sphere.Z, sphere.u
     n, m, k = G.shape[0], S.shape[0], T.shape[0]
+    beta[:] = 0.0
     for a in range(m):
         row = G[S[a]]
         for b in range(a, m):
@@ -141,7 +142,7 @@ def _by_gram(G, u, inv_c, S, D, T, A, rhs, F, beta):
     if cholesky(A, m) != 0:
         return 1
     cholesky_solve(A, m, rhs, k + 1)
-    border = inv_c
+    border = sphere.inv_c
     for a in range(m):
         border += u[S[a]] * rhs[k, a]
     for t in range(k):
@@ -164,10 +165,15 @@ def _by_gram(G, u, inv_c, S, D, T, A, rhs, F, beta):
 
 
 @helper
-def _by_features(Phi, u, inv_c, S, D, T, A, rows, F, beta):
-    """H w = sum_S phi t / D with H = sum_S phi phi' / D + diag(1, ..., 1, inv_c); f = phi . w."""
+def features_ridge(sphere, S, D, T, A, rows, F, beta):
+    """As :func:`weighted_ridge`, for a sphere in the form of features.
+
+    H w = sum_S phi t / D with H = sum_S phi phi' / D + diag(1, ..., 1, inv_c); f = phi . w
+    """
+    Phi, u, inv_c = sphere.Z, sphere.u, sphere.inv_c
     n, p = Phi.shape
     m, k = S.shape[0], T.shape[0]
+    beta[:] = 0.0
     order = p + 1 if inv_c < np.inf else p
     # BLAS wants rows without gaps: both work spaces are cut to the order of this sphere.
     H = A.reshape(-1)[: order * order].reshape(order, order)
@@ -215,7 +221,8 @@ def leverages(sphere, S, D, A, rows, h):
     H = A.reshape(-1)[: order * order].reshape(order, order)
     W = rows.reshape(-1)[: m * order].reshape(m, order)
     for a in range(m):
-        W[a, :p] = Phi[S[a]]
+        for q in range(p):
+            W[a, q] = Phi[S[a], q]
         if order > p:
             W[a, p] = u[S[a]]
     cholesky_solve(H, order, W, m)
