@@ -65,7 +65,12 @@ class Troubles:
         self.folds += other.folds
 
 
-_STATUS = {1: "its system of equations was singular", 2: "the solver did not come to a standstill"}
+_NOT_A_NUMBER = 3
+_STATUS = {
+    1: "its system of equations was singular",
+    2: "the solver did not come to a standstill",
+    _NOT_A_NUMBER: "its solution is not a number",
+}
 
 
 #: Spheres with fewer voxels than this part of the training samples take the features path. Measured at 60 and 120
@@ -126,6 +131,7 @@ class CompiledEngine:
             self._min_voxels,
         )
         plan.run(block, plan.problems, out, status)
+        status[(status == 0) & np.isnan(out).any(axis=1)] = _NOT_A_NUMBER
         scores = np.full((len(plan.folds), len(neighbours)), np.nan)
         for fold, held_out in enumerate(plan.held_out(out)):
             if held_out is not None and fold not in self._dead_folds:

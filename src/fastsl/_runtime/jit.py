@@ -61,7 +61,7 @@ def _find_cache_folder() -> Path | None:
         return folder
     warnings.warn(
         f"fastsl cannot write its compile cache to {folder}: kernels will be compiled again in every process "
-        "(some 10 s). Point NUMBA_CACHE_DIR to a folder that you can write to.",
+        "(some 15 s). Point NUMBA_CACHE_DIR to a folder that you can write to.",
         RuntimeWarning,
         stacklevel=2,
     )
