@@ -489,3 +489,21 @@ def test_help_does_not_wait_for_the_compiler():
     code = "import sys, fastsl.cli\ntry: fastsl.cli.main(['--help'])\nfinally: assert 'numba' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_fold_that_cannot_be_scored_leaves_what_is_known(run, phantom, saved_phantom, few_centres, tmp_path, capsys):
+    condition = phantom.labels["condition"].copy()
+    run_of = np.where(condition == "face", 1, 2)  # leaving either run out leaves one class to train on
+    run_of[:2], run_of[-2:] = 3, 3
+    rows = [f"{name}\t{number}" for name, number in zip(condition, run_of, strict=True)]
+    labels = tmp_path / "runs.tsv"
+    labels.write_text("\n".join(["condition\trun", *rows]) + "\n")
+    assert run("--picture", labels=labels, groups="run", cv="logo") == 0
+    captured = capsys.readouterr()
+    assert "no sphere has a score in every fold" in captured.out
+    assert "folds could not be scored" in captured.err
+    folds = _result(run.out)["mean_score_of_each_fold"]
+    assert len(folds) == 3
+    assert None in folds
+    assert _result(run.out)["score_mean"] is None
+    assert not (run.out / "scores.png").exists()

@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def run(arguments: argparse.Namespace) -> None:
     seconds = time.time() - began
     _save(searchlight.scores_img_, out / "scores.nii.gz")
     _save(searchlight.n_voxels_img_, out / "n_voxels.nii.gz")
-    if arguments.picture:
+    write_json(out / "result.json", _record(arguments, searchlight, series, y, groups, seconds))
+    if arguments.picture and np.isfinite(searchlight.masked_scores_).any():
         draw_map(
             searchlight.scores_,
             searchlight.process_mask_,
@@ -116,7 +118,6 @@ def run(arguments: argparse.Namespace) -> None:
             title=f"{arguments.target}: {searchlight.engine_.estimator}, {arguments.radius:g} mm",
             label=arguments.scoring or "score",
         )
-    write_json(out / "result.json", _record(arguments, searchlight, series, y, groups, seconds))
     if not arguments.quiet:
         print(_summary(searchlight, seconds, out, names))
 
@@ -144,16 +145,28 @@ def _record(
         "n_spheres": int(searchlight.n_elements_),
         "n_nan_scores": int(np.isnan(scores).sum()),
         "sphere_sizes": [int(searchlight.n_voxels_.min()), int(searchlight.n_voxels_.max())],
-        "score_mean": float(np.nanmean(scores)),
-        "score_max": float(np.nanmax(scores)),
-        "mean_score_of_each_fold": np.nanmean(searchlight.fold_scores_, axis=1).tolist(),
+        "score_mean": _of_numbers(np.mean, scores),
+        "score_max": _of_numbers(np.max, scores),
+        "mean_score_of_each_fold": [_of_numbers(np.mean, fold) for fold in searchlight.fold_scores_],
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
+def _of_numbers(statistic: Callable[[NDArray[np.float64]], Any], values: NDArray[np.float64]) -> float | None:
+    """Statistic of the values that are numbers; None, which JSON has a word for, where there are none."""
+    numbers = values[np.isfinite(values)]
+    return float(statistic(numbers)) if numbers.size else None
+
+
 def _summary(searchlight: SearchLight, seconds: float, out: Path, names: list[str]) -> str:
     scores = searchlight.masked_scores_
+    if not np.isfinite(scores).any():
+        written = ", ".join(name for name in names if name != "scores.png")
+        return (
+            f"{len(scores)} spheres in {seconds:.1f} s; no sphere has a score in every fold, so the map is NaN: "
+            f"see the warnings, and mean_score_of_each_fold in result.json.\nWritten to {out}: {written}"
+        )
     best = int(np.nanargmax(scores))
     voxel = np.argwhere(searchlight.process_mask_)[best]
     x, y, z = nib.affines.apply_affine(searchlight.process_mask_affine_, voxel)
