@@ -100,7 +100,7 @@ def _write(problems, q, f, out):
 def _squared_hinge_sphere(sphere, problems, work, out):
     """Every problem of one sphere; returns the first status that is not 0.
 
-    Target by target, so that each fold starts from the decision values of the fold before: a sixth fewer steps.
+    Target by target, so that each fold starts from the decision values of the fold before: a sixth less time.
     """
     n = problems.train.shape[1]
     D, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
