@@ -10,7 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from fastsl._kernels.decode import Block
+from decoder_cases import CASES, EVERY_CASE, PLAIN, tolerance_of
+from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY, find_decoder
 from fastsl.folds import draw_folds
@@ -24,77 +25,6 @@ FORMS = ("gram", "features")
 both_forms = pytest.mark.parametrize("form", FORMS)
 both_sizes = pytest.mark.parametrize("n_voxels", [SMALL, LARGE])
 
-#: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
-CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
-
-
-def linear_svc(**parameters):
-    return LinearSVC(**{**CONVERGED, **parameters})
-
-
-#: Parameter sets that are tried for each registered type.
-CASES = {
-    LinearSVC: (
-        linear_svc(),
-        linear_svc(C=1e-4),
-        linear_svc(C=1e-2, class_weight="balanced"),
-        linear_svc(C=30.0),
-        linear_svc(C=1e3),
-        linear_svc(class_weight={0: 3.0, 1: 0.5}),
-        linear_svc(class_weight={0: 3.0, 1: 0.5}, C=1e-2),
-        linear_svc(fit_intercept=False),
-        linear_svc(intercept_scaling=3.0),
-        linear_svc(intercept_scaling=0.1, class_weight="balanced"),
-        linear_svc(fit_intercept=False, intercept_scaling=50.0),
-        linear_svc(loss="hinge"),
-        linear_svc(loss="hinge", C=1e-4),
-        linear_svc(loss="hinge", C=1e-2, class_weight="balanced", intercept_scaling=2.0),
-        linear_svc(loss="hinge", C=0.05, fit_intercept=False, class_weight={0: 0.5, 1: 2.0}),
-    ),
-    Ridge: (
-        Ridge(),
-        Ridge(1e-2),
-        Ridge(1e4),
-        Ridge(np.array([3.0])),
-        Ridge(fit_intercept=False),
-        Ridge(solver="svd"),
-        Ridge(solver="cholesky"),
-    ),
-    RidgeClassifier: (
-        RidgeClassifier(),
-        RidgeClassifier(1e-2),
-        RidgeClassifier(1e4),
-        RidgeClassifier(class_weight="balanced"),
-        RidgeClassifier(2.0, class_weight={0: 3.0, 1: 0.5}),
-        RidgeClassifier(fit_intercept=False, class_weight="balanced"),
-        RidgeClassifier(fit_intercept=False, solver="svd"),
-    ),
-    RidgeCV: (
-        RidgeCV(),
-        RidgeCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
-        RidgeCV(alphas=5.0),
-        RidgeCV(fit_intercept=False),
-        RidgeCV(gcv_mode="eigen"),
-        RidgeCV(store_cv_results=True),
-    ),
-    RidgeClassifierCV: (
-        RidgeClassifierCV(),
-        RidgeClassifierCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
-        RidgeClassifierCV(class_weight="balanced"),
-        RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
-        RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
-    ),
-}
-EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
-#: One or two of each type, for what does not depend on parameters.
-PLAIN = [
-    linear_svc(C=0.1, class_weight="balanced"),
-    linear_svc(loss="hinge", C=0.05),
-    Ridge(2.0),
-    RidgeClassifier(2.0, class_weight="balanced"),
-    RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
-    RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
-]
 PLAIN_CLASSIFIERS = [estimator for estimator in PLAIN if is_classifier(estimator)]
 
 
@@ -143,31 +73,37 @@ def decode(estimator, X, y, folds, form):
     )
     out, status = np.empty((1, plan.n_out)), np.empty(1, np.int8)
     with kernel_threads(1):
-        plan.run(block, plan.problems, out, status)
+        plan.run(block, out, status)
     assert status[0] == 0
     return list(plan.held_out(out))
 
 
 def assert_parity(estimator, X, labels, values, cv, form, groups=None):
-    """Decision values (or predictions) of every fold equal scikit-learn's, and so does every label that is clear."""
+    """Decisions, probabilities and predictions of every fold equal scikit-learn's, and so does every clear label."""
     y = labels if is_classifier(estimator) else values
     folds = draw_folds(cv, y, groups, classifier=is_classifier(estimator))
-    # The kernel ends the hinge loss at a complementarity of 1e-11 C, which leaves decision values that accurate.
-    tolerance = 1e-6 if getattr(estimator, "loss", None) == "hinge" else 1e-9
+    tolerance = tolerance_of(estimator)
     for (train, test), held_out in zip(folds, decode(estimator, X, y, folds, form), strict=True):
         fitted = clone(estimator).fit(X[train].astype(float), y[train])
         test_data = X[test].astype(float)
         if not is_classifier(estimator):
             np.testing.assert_allclose(held_out.values[0, :, 0], fitted.predict(test_data), rtol=0, atol=tolerance)
             continue
-        expected = fitted.decision_function(test_data)
-        shape = held_out.values[0].shape
-        # A factor, since decision values grow with C: nothing else about the tolerance depends on the case.
-        scale = max(1.0, np.abs(expected).max())
-        np.testing.assert_allclose(held_out.values[0], expected.reshape(shape), rtol=0, atol=tolerance * scale)
         np.testing.assert_array_equal(held_out.classes, fitted.classes_)
-        ordered = np.sort(expected.reshape(shape), axis=1)
-        clear = np.abs(expected) > 1e-4 if shape[1] == 1 else ordered[:, -1] - ordered[:, -2] > 1e-4
+        assert (held_out.decision is None) == (not hasattr(fitted, "decision_function"))
+        assert (held_out.probability is None) == (not hasattr(fitted, "predict_proba"))
+        if held_out.probability is not None:
+            np.testing.assert_allclose(held_out.probability[0], fitted.predict_proba(test_data), rtol=0, atol=tolerance)
+        if held_out.decision is not None:
+            expected = fitted.decision_function(test_data)
+            # A factor, since decision values grow with C: nothing else about the tolerance depends on the case.
+            scale = max(1.0, np.abs(expected).max())
+            np.testing.assert_allclose(held_out.decision[0], expected, rtol=0, atol=tolerance * scale)
+        else:
+            expected = np.log(np.maximum(fitted.predict_proba(test_data), 1e-300))
+        two_columns = np.column_stack([-expected, expected]) if expected.ndim == 1 else expected
+        ordered = np.sort(two_columns, axis=1)
+        clear = ordered[:, -1] - ordered[:, -2] > 1e-4
         predicted = held_out.classes[held_out.predicted[0]]
         np.testing.assert_array_equal(predicted[clear], fitted.predict(test_data)[clear])
         assert clear.mean() > 0.9

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import naive
-from fastsl._kernels import decode, lapack
+from fastsl._kernels import lapack, ridge, svm
+from fastsl._kernels.block import Block
 from fastsl._kernels.svm import hinge, squared_hinge
 from fastsl._kernels.waist import Sphere, leverages, sphere_features, sphere_gram, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
@@ -376,7 +377,7 @@ SPHERES = [np.arange(24), np.arange(3, 7), np.arange(0), np.arange(10, 24, 2), n
 
 def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1):
     shifted, means = shift(X)
-    block = decode.Block(
+    block = Block(
         shifted,
         means,
         np.concatenate([[0], np.cumsum([len(members) for members in SPHERES])]),
@@ -419,7 +420,7 @@ EMPTY = [status == 0 for status in map(len, SPHERES)]
 def test_linear_svc_of_a_block(form, squared, labels):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced", C=0.1, rest_weighted=False)
-    out, status = launch(decode.svc_squared_hinge if squared else decode.svc_hinge, X, problems, 1.0, form)
+    out, status = launch(svm.svc_squared_hinge if squared else svm.svc_hinge, X, problems, 1.0, form)
     twin = naive.squared_hinge if squared else naive.hinge
     expected = by_definition(X, problems, lambda A, t, B, w: twin(A, t, B, C=w, s2=1.0))
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
@@ -437,7 +438,7 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
         problems = regression_problems(y, FOLDS)
     else:
         problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced")
-    out, status = launch(decode.ridge, X, problems, s2, form, np.array(alphas))
+    out, status = launch(ridge.ridge, X, problems, s2, form, np.array(alphas))
 
     def errors_of_fold(A, targets, w):
         return naive.ridge_loo_errors(A, targets, alphas, s2=s2, weights=w)
@@ -457,22 +458,26 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kernel", ["svc_squared_hinge", "svc_hinge", "ridge"])
+@pytest.mark.parametrize(
+    "kernel", [svm.svc_squared_hinge, svm.svc_hinge, ridge.ridge], ids=["squared hinge", "hinge", "ridge"]
+)
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
-    arguments = [np.array([1.0])] if kernel == "ridge" else []
-    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", *arguments, min_voxels=5)
+    arguments = [np.array([1.0])] if kernel is ridge.ridge else []
+    out, status = launch(kernel, X, problems, 1.0, "gram", *arguments, min_voxels=5)
     np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
 
 
-@pytest.mark.parametrize("kernel", ["svc_squared_hinge", "svc_hinge", "ridge"])
+@pytest.mark.parametrize(
+    "kernel", [svm.svc_squared_hinge, svm.svc_hinge, ridge.ridge], ids=["squared hinge", "hinge", "ridge"]
+)
 def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
     problems = problems._replace(ridge=-1e3 * problems.ridge)
-    arguments = [np.array([1.0])] if kernel == "ridge" else []
-    out, status = launch(getattr(decode, kernel), X, problems, 1.0, "gram", *arguments)
+    arguments = [np.array([1.0])] if kernel is ridge.ridge else []
+    out, status = launch(kernel, X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()

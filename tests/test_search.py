@@ -16,7 +16,7 @@ from sklearn.svm import SVC, LinearSVC
 
 import naive
 from fastsl import search_light, sphere_neighbours
-from fastsl._kernels import decode
+from fastsl._kernels import ridge, svm
 from fastsl.neighbours import Neighbours
 from fastsl.progress import Progress
 from fastsl.search import plan_analysis, run_search
@@ -451,7 +451,7 @@ def test_any_memory_layout_scores_the_same_with_one_specialisation(X, spheres, e
     for name, layout in LAYOUTS.items():
         found = search_light(layout(whole), LABELS, estimator, spheres, cv=CV, n_jobs=1)
         np.testing.assert_array_equal(found, expected, err_msg=name)
-    kernel = decode.svc_squared_hinge if isinstance(estimator, LinearSVC) else decode.ridge
+    kernel = svm.svc_squared_hinge if isinstance(estimator, LinearSVC) else ridge.ridge
     assert len(getattr(kernel, "signatures", [None])) == 1
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import cross_validate
 
-from fastsl._kernels.decode import Block
+from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.problems import Plan
+from fastsl.decoders.plan import Plan
 from fastsl.estimators import scores_itself
 from fastsl.folds import Folds
 from fastsl.metrics import Metric, score
@@ -89,7 +89,7 @@ class CompiledEngine:
         self._dead_folds = self._find_dead_folds()
         # Systems have the order of the voxels on the features path, of the training samples on the Gram path.
         smallest = min(len(train) for train in plan.folds.train)
-        self._features_below = max(2, int(FEATURES_BELOW * smallest))
+        self._features_below = max(2, int(FEATURES_BELOW * smallest)) if plan.has_features_path else 0
 
     def _find_dead_folds(self) -> dict[int, str]:
         """Try the metric on made-up predictions: a score that cannot be computed is an error before any work."""
@@ -130,7 +130,7 @@ class CompiledEngine:
             self._features_below,
             self._min_voxels,
         )
-        plan.run(block, plan.problems, out, status)
+        plan.run(block, out, status)
         status[(status == 0) & np.isnan(out).any(axis=1)] = _NOT_A_NUMBER
         scores = np.full((len(plan.folds), len(neighbours)), np.nan)
         for fold, held_out in enumerate(plan.held_out(out)):

@@ -1,15 +1,22 @@
-"""What a decoder hands to a metric: predictions for the test samples of one fold, for a block of spheres."""
+"""What a decoder hands to a metric: predictions for the test samples of one fold, for a block of spheres.
+
+Decoders differ in what their numbers mean; a metric asks for classes (``predicted``), for something to rank by
+(``decision``) or for probabilities (``probability``), and each kind of decoder answers what scikit-learn's would.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Predictions of one fold. Spheres that failed have NaN in ``values``.
+    """Predicted values of a regressor, or decision values of a classifier without probabilities.
+
+    Spheres that failed have NaN in ``values``.
 
     Attributes
     ----------
@@ -24,7 +31,7 @@ class HeldOut:
 
     y_true: NDArray[Any]
     values: NDArray[np.float64]
-    classes: NDArray[Any] | None
+    classes: NDArray[Any] | None = None
 
     @property
     def failed(self) -> NDArray[np.bool_]:
@@ -37,3 +44,93 @@ class HeldOut:
         if self.values.shape[2] == 1:
             return (self.values[:, :, 0] > 0).astype(np.int64)
         return self.values.argmax(axis=2)
+
+    @property
+    def decision(self) -> NDArray[np.float64] | None:
+        """What ``decision_function`` returns, (n_centres, n_test) or (n_centres, n_test, n_classes); None: has none."""
+        return self.values[:, :, 0] if self.values.shape[2] == 1 else self.values
+
+    @property
+    def probability(self) -> NDArray[np.float64] | None:
+        """What ``predict_proba`` returns, shape (n_centres, n_test, n_classes); None where the decoder has none."""
+        return None
+
+
+class LogOdds(HeldOut):
+    """Decision values that are log-odds: logistic regression, discriminant analysis.
+
+    Probabilities: 1 / (1 + exp(-f)) for two classes, exp(f_k) / sum_j exp(f_j) for more.
+    """
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_centres, n_test, n_classes)."""
+        if self.values.shape[2] == 1:
+            second = expit(self.values)
+            return np.concatenate([1.0 - second, second], axis=2)
+        return softmax(self.values, axis=2)
+
+
+class LogLikelihoods(HeldOut):
+    """Joint log-likelihood of every class, one column each even for two: naive Bayes. Has no decision function."""
+
+    @property
+    def decision(self) -> None:
+        """None: naive Bayes of scikit-learn has probabilities only."""
+        return
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_centres, n_test, n_classes)."""
+        return softmax(self.values, axis=2)
+
+
+class Votes(HeldOut):
+    """Decision values of one classifier for each pair of classes, as libsvm has them.
+
+    Columns are the pairs (0, 1), (0, 2), ..., (1, 2), ...; positive votes for the first of the pair. With two classes
+    the sign is turned: positive is the second class, as in every binary decision function.
+    """
+
+    #: Whether ``decision`` has one column a class, or one a pair.
+    one_a_class = True
+
+    @property
+    def _votes(self) -> NDArray[np.int64]:
+        n_classes = _count_of_pairs(self.values.shape[2])
+        votes = np.zeros((*self.values.shape[:2], n_classes), np.int64)
+        for column, (i, j) in enumerate(zip(*np.triu_indices(n_classes, 1), strict=True)):
+            first = self.values[:, :, column] > 0
+            votes[:, :, i] += first
+            votes[:, :, j] += ~first
+        return votes
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the class with most votes; the first of those that tie."""
+        if self.values.shape[2] == 1:
+            return (self.values[:, :, 0] > 0).astype(np.int64)
+        return self._votes.argmax(axis=2)
+
+    @property
+    def decision(self) -> NDArray[np.float64]:
+        """Votes, with ties broken by the sum of the pairwise values squeezed into (-1/3, 1/3)."""
+        if self.values.shape[2] == 1 or not self.one_a_class:
+            return self.values[:, :, 0] if self.values.shape[2] == 1 else self.values
+        votes = self._votes
+        confidence = np.zeros(votes.shape)
+        for column, (i, j) in enumerate(zip(*np.triu_indices(votes.shape[2], 1), strict=True)):
+            confidence[:, :, i] += self.values[:, :, column]
+            confidence[:, :, j] -= self.values[:, :, column]
+        return votes + confidence / (3.0 * (np.abs(confidence) + 1.0))
+
+
+class VotesOfPairs(Votes):
+    """As :class:`Votes`, with the pairs themselves as decision values: ``decision_function_shape="ovo"``."""
+
+    one_a_class = False
+
+
+def _count_of_pairs(n_pairs: int) -> int:
+    """Number of classes with so many pairs: n (n - 1) / 2 = n_pairs."""
+    return round((1 + (1 + 8 * n_pairs) ** 0.5) / 2)

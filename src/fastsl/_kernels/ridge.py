@@ -6,11 +6,13 @@ The best alpha of a fold has the smallest weighted mean square of the leave-one-
 averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 """
 
+import numba as nb
 import numpy as np
 
+from fastsl._kernels.block import PER_TASK, allocate, read_sphere
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve
 from fastsl._kernels.waist import features_ridge, leverages
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import entry, helper
 
 
 @helper
@@ -192,3 +194,30 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
                     out[place] = F[q - first, i]
                     place += 1
     return 0
+
+
+@helper
+def _ridge_task(block, problems, alphas, start, stop, out, status):
+    work = allocate(block, start, stop, most_targets(problems) + 1)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            sphere = read_sphere(block, b, work)
+            if sphere.primal:
+                status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
+            else:
+                status[b] = ridge_gram(sphere, problems, alphas, work.M, work.A, work.rows, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@entry
+def ridge(block, problems, alphas, out, status):
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
+
+    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
+    """
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
+        _ridge_task(block, problems, alphas, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -5,10 +5,12 @@ squared hinge   loss(v) = max(0, 1 - v)^2
 hinge           loss(v) = max(0, 1 - v)
 """
 
+import numba as nb
 import numpy as np
 
+from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
 from fastsl._kernels.waist import weighted_ridge
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import entry, helper
 
 #: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same solution.
 #: Coefficients are compared with the largest one: on raw data all are tiny (1e-7), and an absolute tolerance let
@@ -212,3 +214,90 @@ def _apply(sphere, S, beta, f):
         for j in S:
             for i in range(n):
                 f[i] += beta[j] * Z[j, i]
+
+
+@helper
+def _squared_hinge_sphere(sphere, problems, work, out):
+    """Every problem of one sphere; returns the first status that is not 0.
+
+    Target by target, so that each fold starts from the decision values of the fold before: a sixth less time.
+    """
+    n = problems.train.shape[1]
+    D, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
+    for target in range(problems.targets.shape[0]):
+        T = problems.targets[target : target + 1]
+        F[:] = 0.0
+        for q in range(len(problems.target)):
+            if problems.target[q] == target:
+                for i in range(n):
+                    D[i] = 0.5 * problems.ridge[q, i]
+                train = problems.train[problems.fold[q]]
+                code = squared_hinge(sphere, train, D, T, work.A, work.rows, F, beta)
+                if code != 0:
+                    return code
+                write_problem(problems, q, F[0], out)
+    return 0
+
+
+@helper
+def _hinge_sphere(sphere, problems, work, out):
+    """Every problem of one sphere; returns the first status that is not 0."""
+    n = problems.train.shape[1]
+    C, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
+    for q in range(len(problems.target)):
+        T = problems.targets[problems.target[q] : problems.target[q] + 1]
+        for i in range(n):
+            C[i] = 1.0 / problems.ridge[q, i]
+        S = np.flatnonzero(problems.train[problems.fold[q]])
+        code = hinge(sphere, S, C, T, work.A, work.rows, F, beta)
+        if code != 0:
+            return code
+        write_problem(problems, q, F[0], out)
+    return 0
+
+
+# Numba analyses the whole body of a prange, which takes longer than compiling it: so the body is one call. The two
+# losses are two kernels, so that nobody waits for the compilation of what is not used.
+
+
+@helper
+def _squared_hinge_task(block, problems, start, stop, out, status):
+    work = allocate(block, start, stop, 0)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            status[b] = _squared_hinge_sphere(read_sphere(block, b, work), problems, work, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@entry
+def svc_squared_hinge(block, problems, out, status):
+    """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
+
+    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
+        _squared_hinge_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)
+
+
+@helper
+def _hinge_task(block, problems, start, stop, out, status):
+    work = allocate(block, start, stop, 0)
+    for b in range(start, stop):
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            status[b] = _hinge_sphere(read_sphere(block, b, work), problems, work, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@entry
+def svc_hinge(block, problems, out, status):
+    """As :func:`svc_squared_hinge`, with the hinge loss."""
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
+        _hinge_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, Ridg
 from sklearn.svm import LinearSVC
 
 from fastsl.decoders import linear_svc, ridge
-from fastsl.decoders.problems import Plan
+from fastsl.decoders.plan import Plan
 from fastsl.folds import Folds
 
 

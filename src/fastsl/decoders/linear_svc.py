@@ -4,8 +4,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastsl._kernels import decode
-from fastsl.decoders.problems import Plan, classification_problems
+from fastsl._kernels import svm
+from fastsl.decoders.plan import Plan
+from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
 
@@ -26,12 +27,13 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     problems, fold_classes = classification_problems(
         y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
     )
+    kernel = svm.svc_squared_hinge if estimator.loss == "squared_hinge" else svm.svc_hinge
     return Plan(
         name="LinearSVC",
-        run=decode.svc_squared_hinge if estimator.loss == "squared_hinge" else decode.svc_hinge,
-        problems=problems,
-        intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
+        run=lambda block, out, status: kernel(block, problems, out, status),
+        outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,
-        fold_classes=fold_classes,
+        intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
+        has_features_path=True,
     )

@@ -1,59 +1,14 @@
-"""From labels and folds to the list of small models that a kernel fits in every sphere, and back to predictions."""
+"""From labels and folds to the list of linear models with one target each that a kernel fits in every sphere."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
-from fastsl._kernels.decode import Block, Problems
+from fastsl._kernels.block import Problems
+from fastsl.decoders.plan import Output, lay_out
 from fastsl.folds import Folds
-from fastsl.predictions import HeldOut
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A decoder made ready for one y and one set of folds.
-
-    Attributes
-    ----------
-    name : str
-        Of the estimator, for messages.
-    run : callable
-        ``run(block, problems, out, status)`` launches the kernel.
-    problems : Problems
-        What is fitted in each sphere.
-    intercept : float
-        The ``s2`` of a block: squared intercept scale, 0 for none, infinite for one that is not penalised.
-    fold_classes : tuple
-        Classes of each fold's training samples; None for a regressor. A fold with one class is not fitted.
-    """
-
-    name: str
-    run: Callable[[Block, Problems, NDArray[np.float64], NDArray[np.int8]], None]
-    problems: Problems
-    intercept: float
-    y: NDArray[Any]
-    folds: Folds
-    fold_classes: tuple[NDArray[Any] | None, ...]
-
-    @property
-    def n_out(self) -> int:
-        """Length of the row of results of one sphere."""
-        return int(self.problems.out_ptr[-1])
-
-    def held_out(self, out: NDArray[np.float64]) -> Iterator[HeldOut | None]:
-        """Sort results (n_centres, n_out) into one :class:`HeldOut` a fold; None for a fold that was not fitted."""
-        of_fold, out_ptr = self.problems.of_fold, self.problems.out_ptr
-        for fold, test in enumerate(self.folds.test):
-            first, last = of_fold[fold], of_fold[fold + 1]
-            if first == last:
-                yield None
-                continue
-            columns = out[:, out_ptr[first] : out_ptr[last]].reshape(len(out), last - first, -1)
-            yield HeldOut(self.y[test], columns.transpose(0, 2, 1), self.fold_classes[fold])
 
 
 def regression_problems(y: NDArray[Any], folds: Folds) -> Problems:
@@ -113,3 +68,10 @@ def _pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], f
         new_weights=new_weights,
         out_ptr=np.concatenate([[0], np.cumsum(sizes[fold_of])]).astype(np.int64),
     )
+
+
+def outputs_of(
+    problems: Problems, folds: Folds, fold_classes: tuple[NDArray[Any] | None, ...]
+) -> tuple[Output | None, ...]:
+    """One column for each problem of a fold."""
+    return lay_out(folds, np.diff(problems.of_fold).tolist(), fold_classes)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import decode
-from fastsl.decoders.problems import Plan, classification_problems, regression_problems
+from fastsl._kernels import ridge
+from fastsl.decoders.plan import Plan
+from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
 from fastsl.folds import Folds
 
 _EXACT_SOLVERS = ("auto", "svd", "cholesky")
@@ -48,17 +49,14 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
     else:
         problems = regression_problems(y, folds)
 
-    def run(block: Any, problems: Any, out: Any, status: Any) -> None:
-        decode.ridge(block, problems, alphas, out, status)
-
     return Plan(
         name=type(estimator).__name__,
-        run=run,
-        problems=problems,
-        intercept=math.inf if estimator.fit_intercept else 0.0,
+        run=lambda block, out, status: ridge.ridge(block, problems, alphas, out, status),
+        outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,
-        fold_classes=fold_classes,
+        intercept=math.inf if estimator.fit_intercept else 0.0,
+        has_features_path=True,
     )
 
 

@@ -1,0 +1,93 @@
+"""Data and spheres of one launch, the work space of a task, and the list of models that are fitted in a sphere."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels.waist import Sphere, sphere_features, sphere_gram
+from fastsl._runtime.jit import helper
+
+#: Spheres that share one work space; large enough that allocation does not show, small enough to balance threads.
+PER_TASK = 8
+
+
+class Problems(NamedTuple):
+    """Every model that is fitted in one sphere: for each fold, one per target. Sorted by fold.
+
+    A target is a vector over all samples: the values of a regression, or +-1 for one class against others.
+    """
+
+    train: NDArray[np.bool_]  # (n_folds, n_samples)
+    test: NDArray[np.int64]  # test samples, fold after fold
+    test_ptr: NDArray[np.int64]  # (n_folds + 1,) into test
+    of_fold: NDArray[np.int64]  # (n_folds + 1,) into the problems
+    fold: NDArray[np.int64]  # (n_problems,)
+    target: NDArray[np.int64]  # (n_problems,) row of targets
+    targets: NDArray[np.float64]  # (n_targets, n_samples)
+    ridge: NDArray[np.float64]  # (n_problems, n_samples) weight of each sample, inverted
+    new_weights: NDArray[np.bool_]  # (n_folds,) whether ridge differs from the fold before
+    out_ptr: NDArray[np.int64]  # (n_problems + 1,) into the row of results of a sphere
+
+
+class Block(NamedTuple):
+    """Data and spheres of one launch."""
+
+    X: NDArray[np.float32]  # (n_voxels, n_samples)
+    means: NDArray[np.float64]  # (n_voxels,) what was subtracted from each voxel
+    indptr: NDArray[np.int64]  # (n_centres + 1,)
+    indices: NDArray[np.int32]
+    s2: float  # intercept: squared scale, 0 none, infinite free
+    features_below: int  # spheres with fewer voxels take the features path
+    min_voxels: int  # smaller spheres are not decoded
+
+
+class Work(NamedTuple):
+    """Work space of a task: what is too large to allocate for every sphere."""
+
+    B: NDArray[np.float64]  # voxels of a sphere (n_voxels, n_samples)
+    G: NDArray[np.float64]  # (n_samples, n_samples); empty where no sphere takes the Gram path, like B and M
+    M: NDArray[np.float64]
+    A: NDArray[np.float64]  # square, of the order of the largest system
+    rows: NDArray[np.float64]  # right-hand sides
+
+
+@helper
+def allocate(block, start, stop, n_rows):
+    """Work space for the spheres ``start`` to ``stop - 1``."""
+    n = block.X.shape[1]
+    largest, order, n_gram = 0, 1, 0
+    for b in range(start, stop):
+        p = block.indptr[b + 1] - block.indptr[b]
+        if p < block.features_below:
+            order = max(order, p + 1)
+        else:
+            largest, order, n_gram = max(largest, p), max(order, n), n
+    return Work(
+        np.empty((largest, n)),
+        np.empty((n_gram, n)),
+        np.empty((n_gram, n)),
+        np.empty((order, order)),
+        np.empty((max(n, n_rows), order)),
+    )
+
+
+@helper
+def read_sphere(block, b, work):
+    """Gather sphere b and bring it to the form of its path."""
+    n = block.X.shape[1]
+    members = block.indices[block.indptr[b] : block.indptr[b + 1]]
+    u = np.empty(n)
+    if members.shape[0] < block.features_below:
+        Phi = np.empty((n, members.shape[0]))
+        return Sphere(True, Phi, u, sphere_features(block.X, members, block.means, block.s2, Phi, u))
+    return Sphere(False, work.G, u, sphere_gram(block.X, members, block.means, block.s2, work.B, work.G, u))
+
+
+@helper
+def write_problem(problems, q, f, out):
+    """Put the test samples' values of problem q in their place."""
+    fold, place = problems.fold[q], problems.out_ptr[q]
+    for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
+        out[place] = f[i]
+        place += 1

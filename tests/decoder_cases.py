@@ -1,0 +1,83 @@
+"""Estimators that the registry-driven tests go through: parameter sets of every compiled decoder."""
+
+import numpy as np
+from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.svm import LinearSVC
+
+#: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
+CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
+
+
+def linear_svc(**parameters):
+    return LinearSVC(**{**CONVERGED, **parameters})
+
+
+#: Parameter sets that are tried for each registered type.
+CASES = {
+    LinearSVC: (
+        linear_svc(),
+        linear_svc(C=1e-4),
+        linear_svc(C=1e-2, class_weight="balanced"),
+        linear_svc(C=30.0),
+        linear_svc(C=1e3),
+        linear_svc(class_weight={0: 3.0, 1: 0.5}),
+        linear_svc(class_weight={0: 3.0, 1: 0.5}, C=1e-2),
+        linear_svc(fit_intercept=False),
+        linear_svc(intercept_scaling=3.0),
+        linear_svc(intercept_scaling=0.1, class_weight="balanced"),
+        linear_svc(fit_intercept=False, intercept_scaling=50.0),
+        linear_svc(loss="hinge"),
+        linear_svc(loss="hinge", C=1e-4),
+        linear_svc(loss="hinge", C=1e-2, class_weight="balanced", intercept_scaling=2.0),
+        linear_svc(loss="hinge", C=0.05, fit_intercept=False, class_weight={0: 0.5, 1: 2.0}),
+    ),
+    Ridge: (
+        Ridge(),
+        Ridge(1e-2),
+        Ridge(1e4),
+        Ridge(np.array([3.0])),
+        Ridge(fit_intercept=False),
+        Ridge(solver="svd"),
+        Ridge(solver="cholesky"),
+    ),
+    RidgeClassifier: (
+        RidgeClassifier(),
+        RidgeClassifier(1e-2),
+        RidgeClassifier(1e4),
+        RidgeClassifier(class_weight="balanced"),
+        RidgeClassifier(2.0, class_weight={0: 3.0, 1: 0.5}),
+        RidgeClassifier(fit_intercept=False, class_weight="balanced"),
+        RidgeClassifier(fit_intercept=False, solver="svd"),
+    ),
+    RidgeCV: (
+        RidgeCV(),
+        RidgeCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+        RidgeCV(alphas=5.0),
+        RidgeCV(fit_intercept=False),
+        RidgeCV(gcv_mode="eigen"),
+        RidgeCV(store_cv_results=True),
+    ),
+    RidgeClassifierCV: (
+        RidgeClassifierCV(),
+        RidgeClassifierCV(alphas=(1e-2, 1.0, 30.0, 100.0, 1e4)),
+        RidgeClassifierCV(class_weight="balanced"),
+        RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
+        RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
+    ),
+}
+EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
+#: One or two of each type, for what does not depend on parameters.
+PLAIN = [
+    linear_svc(C=0.1, class_weight="balanced"),
+    linear_svc(loss="hinge", C=0.05),
+    Ridge(2.0),
+    RidgeClassifier(2.0, class_weight="balanced"),
+    RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+    RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+]
+
+
+def tolerance_of(estimator):
+    """How closely decision values, probabilities and predictions must agree with the converged scikit-learn model."""
+    # The kernel ends the hinge loss at a complementarity of 1e-11 C, which leaves decision values that accurate.
+    return 1e-6 if getattr(estimator, "loss", None) == "hinge" else 1e-9
