@@ -7,15 +7,16 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.linear_model import Lasso, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import KFold, LeaveOneGroupOut, ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from decoder_cases import CASES, EVERY_CASE, PLAIN, tolerance_of
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
+from fastsl.analysis import plan_analysis
 from fastsl.decoders import REGISTRY, find_decoder
 from fastsl.folds import draw_folds
-from fastsl.search import plan_analysis, search_light
+from fastsl.search import search_light
 
 N_SAMPLES = 48
 GROUPS = np.arange(N_SAMPLES) // 8
@@ -58,9 +59,9 @@ def make_data(n_voxels, n_classes=2, *, balanced=True, seed=0):
 
 def decode(estimator, X, y, folds, form):
     """Held-out predictions of one sphere with all voxels, fold by fold."""
-    decoder, reason = find_decoder(estimator, folds)
-    assert decoder is not None, reason
-    plan = decoder.plan(estimator, y, folds)
+    make_plan, reason = find_decoder(estimator, folds)
+    assert make_plan is not None, reason
+    plan = make_plan(estimator, y, folds)
     p = X.shape[1]
     block = Block(
         np.ascontiguousarray(X.T),
@@ -79,34 +80,37 @@ def decode(estimator, X, y, folds, form):
 
 
 def assert_parity(estimator, X, labels, values, cv, form, groups=None):
-    """Decisions, probabilities and predictions of every fold equal scikit-learn's, and so does every clear label."""
+    """Every fold equals scikit-learn's."""
     y = labels if is_classifier(estimator) else values
     folds = draw_folds(cv, y, groups, classifier=is_classifier(estimator))
-    tolerance = tolerance_of(estimator)
     for (train, test), held_out in zip(folds, decode(estimator, X, y, folds, form), strict=True):
         fitted = clone(estimator).fit(X[train].astype(float), y[train])
-        test_data = X[test].astype(float)
-        if not is_classifier(estimator):
-            np.testing.assert_allclose(held_out.values[0, :, 0], fitted.predict(test_data), rtol=0, atol=tolerance)
-            continue
-        np.testing.assert_array_equal(held_out.classes, fitted.classes_)
-        assert (held_out.decision is None) == (not hasattr(fitted, "decision_function"))
-        assert (held_out.probability is None) == (not hasattr(fitted, "predict_proba"))
-        if held_out.probability is not None:
-            np.testing.assert_allclose(held_out.probability[0], fitted.predict_proba(test_data), rtol=0, atol=tolerance)
-        if held_out.decision is not None:
-            expected = fitted.decision_function(test_data)
-            # A factor, since decision values grow with C: nothing else about the tolerance depends on the case.
-            scale = max(1.0, np.abs(expected).max())
-            np.testing.assert_allclose(held_out.decision[0], expected, rtol=0, atol=tolerance * scale)
-        else:
-            expected = np.log(np.maximum(fitted.predict_proba(test_data), 1e-300))
-        two_columns = np.column_stack([-expected, expected]) if expected.ndim == 1 else expected
-        ordered = np.sort(two_columns, axis=1)
-        clear = ordered[:, -1] - ordered[:, -2] > 1e-4
-        predicted = held_out.classes[held_out.predicted[0]]
-        np.testing.assert_array_equal(predicted[clear], fitted.predict(test_data)[clear])
-        assert clear.mean() > 0.9
+        assert_fold(held_out, fitted, X[test].astype(float), tolerance_of(estimator))
+
+
+def assert_fold(held_out, fitted, X_test, tolerance):
+    """Decisions, probabilities and predictions equal those of the fitted estimator, and so does every clear label."""
+    if not is_classifier(fitted):
+        np.testing.assert_allclose(held_out.values[0, :, 0], fitted.predict(X_test), rtol=0, atol=tolerance)
+        return
+    np.testing.assert_array_equal(held_out.classes, fitted.classes_)
+    assert (held_out.decision is None) == (not hasattr(fitted, "decision_function"))
+    assert (held_out.probability is None) == (not hasattr(fitted, "predict_proba"))
+    if held_out.probability is not None:
+        np.testing.assert_allclose(held_out.probability[0], fitted.predict_proba(X_test), rtol=0, atol=tolerance)
+    if held_out.decision is not None:
+        expected = fitted.decision_function(X_test)
+        # A factor, since decision values grow with C: nothing else about the tolerance depends on the case.
+        scale = max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(held_out.decision[0], expected, rtol=0, atol=tolerance * scale)
+    else:
+        expected = np.log(np.maximum(fitted.predict_proba(X_test), 1e-300))
+    two_columns = np.column_stack([-expected, expected]) if expected.ndim == 1 else expected
+    ordered = np.sort(two_columns, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > 1e-4
+    predicted = held_out.classes[held_out.predicted[0]]
+    np.testing.assert_array_equal(predicted[clear], fitted.predict(X_test)[clear])
+    assert clear.mean() > 0.9
 
 
 @both_forms
@@ -128,6 +132,24 @@ def test_every_parameter_set_equals_scikit_learn(estimator, n_classes, n_voxels,
 def test_any_number_of_classes_equals_scikit_learn(estimator, n_classes, balanced, n_voxels, form):
     X, labels, values = make_data(n_voxels, n_classes, balanced=balanced, seed=1)
     assert_parity(estimator, X, labels, values, StratifiedKFold(2), form)
+
+
+@both_forms
+@both_sizes
+@pytest.mark.parametrize("scaler", [StandardScaler(), StandardScaler(with_mean=False)], ids=repr)
+@with_classes(PLAIN)
+def test_scaling_in_each_fold_equals_a_pipeline(estimator, n_classes, scaler, n_voxels, form):
+    X, labels, values = make_data(n_voxels, n_classes, balanced=False, seed=7)
+    X = (X * np.logspace(-1, 1, n_voxels) + 5.0).astype(np.float32)
+    X[:, 2] = 3.0  # a constant voxel
+    y = labels if is_classifier(estimator) else values
+    folds = draw_folds(StratifiedKFold(3) if is_classifier(estimator) else KFold(3), y)
+    found = decode(make_pipeline(scaler, estimator), X, y, folds, form)
+    for (train, test), held_out in zip(folds, found, strict=True):
+        # Scaled data are float32 in both; some of scikit-learn's estimators would go on in float32.
+        scaled = clone(scaler).fit(X[train]).transform(X).astype(float)
+        fitted = clone(estimator).fit(scaled[train], y[train])
+        assert_fold(held_out, fitted, scaled[test], tolerance_of(estimator))
 
 
 EVERY_SAMPLE = np.arange(N_SAMPLES)
@@ -207,7 +229,8 @@ REFUSED = {
     "alpha per target": (RidgeCV(alpha_per_target=True), "alpha_per_target=True"),
     "another type": (SVC(kernel="linear"), "SVC has no compiled decoder"),
     "a regressor": (Lasso(0.1), "Lasso has no compiled decoder"),
-    "a pipeline": (make_pipeline(StandardScaler(), LinearSVC(random_state=0)), "Pipeline has no compiled decoder"),
+    "a pipeline": (make_pipeline(MinMaxScaler(), LinearSVC(random_state=0)), "Pipeline has no compiled decoder"),
+    "a scaled one": (make_pipeline(StandardScaler(), Lasso(0.1)), "Lasso has no compiled decoder, on voxels scaled"),
 }
 
 

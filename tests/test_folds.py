@@ -18,8 +18,8 @@ from sklearn.model_selection import (
     check_cv,
 )
 
+from fastsl.analysis import plan_analysis
 from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
-from fastsl.search import plan_analysis
 
 N = 30
 LABELS = np.random.default_rng(0).permutation(np.repeat(["face", "house", "cat"], [12, 10, 8]))

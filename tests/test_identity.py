@@ -13,10 +13,11 @@ from sklearn.svm import LinearSVC
 
 from fastsl import search, sphere_neighbours
 from fastsl._runtime.launch import max_threads
+from fastsl.analysis import plan_analysis
 from fastsl.decoders import REGISTRY
 from fastsl.neighbours import Neighbours
 from fastsl.progress import Progress
-from fastsl.search import plan_analysis, run_search
+from fastsl.search import run_search
 
 SHAPE = (6, 7, 5)
 N_SAMPLES = 30
@@ -77,7 +78,7 @@ def fold_scores(X, source, estimator, *, n_jobs=1, scoring=DECISIONS):
     y = np.arange(N_SAMPLES) % 3 if "three" in name else LABELS
     analysis = plan_analysis(y, N_SAMPLES, model, groups=GROUPS, cv=LeaveOneGroupOut(), scoring=scoring)
     assert analysis.compiled
-    return run_search(X.copy(), source, analysis, n_jobs, Progress(0, "test")).fold_scores
+    return run_search(X.copy(), source, analysis, n_jobs, Progress(0, "test")).fold_scores[0]
 
 
 @pytest.fixture(scope="module")

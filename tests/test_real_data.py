@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 import naive
 from fastsl import SearchLight, search_light, sphere_neighbours
-from fastsl.engines import FEATURES_BELOW
+from fastsl.compiled import FEATURES_BELOW
 
 FOLDER = Path(os.environ.get("FASTSL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 pytestmark = pytest.mark.skipif(

@@ -17,9 +17,10 @@ from sklearn.svm import SVC, LinearSVC
 import naive
 from fastsl import search_light, sphere_neighbours
 from fastsl._kernels import ridge, svm
+from fastsl.analysis import plan_analysis
 from fastsl.neighbours import Neighbours
 from fastsl.progress import Progress
-from fastsl.search import plan_analysis, run_search
+from fastsl.search import run_search
 
 N_SAMPLES, N_VOXELS = 40, 27
 LABELS = np.arange(N_SAMPLES) // 2 % 2
@@ -72,7 +73,7 @@ def fold_scores(X, y, estimator, A, **arguments):
     """The compiled search, fold by fold."""
     analysis = plan_analysis(y, len(X), estimator, **arguments)
     matrix = np.array(X.T, dtype=np.float32, order="C")
-    return run_search(matrix, Neighbours.from_sparse(A), analysis, 1, Progress(0, "test")).fold_scores
+    return run_search(matrix, Neighbours.from_sparse(A), analysis, 1, Progress(0, "test")).fold_scores[0]
 
 
 # The same numbers as the plain loop

@@ -10,11 +10,11 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.metrics import f1_score, make_scorer
+from sklearn.metrics import accuracy_score, f1_score, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, ShuffleSplit, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
 
 from fastsl import SearchLight, sphere_neighbours
@@ -184,7 +184,7 @@ def test_defaults_are_those_of_nilearn_but_for_n_jobs():
     nilearn = pytest.importorskip("nilearn.decoding")
     ours, theirs = SearchLight().get_params(), nilearn.SearchLight().get_params()
     assert {name for name in theirs if ours[name] != theirs[name]} == {"n_jobs"}
-    assert ours.keys() - theirs.keys() == {"min_voxels", "standardize"}
+    assert ours.keys() - theirs.keys() == {"min_voxels", "standardize", "keep_predictions", "keep_confusion"}
 
 
 def test_clone_takes_parameters_and_no_results():
@@ -288,7 +288,7 @@ ENGINES = {
     "l1": ({"estimator": "svc_l1"}, "general", "penalty='l1' is not a ridge penalty", "its own scorer"),
     "other": ({"estimator": GaussianNB()}, "general", "GaussianNB has no compiled decoder", "its own scorer"),
     "pipeline": (
-        {"estimator": make_pipeline(StandardScaler(), LinearSVC())},
+        {"estimator": make_pipeline(MinMaxScaler(), LinearSVC())},
         "general",
         "Pipeline has no compiled decoder",
         "its own scorer",
@@ -538,8 +538,15 @@ BAD = [
     ("estimator_args", {"penalty": "l1"}, TypeError, "has 'penalty', which estimator='svc' fixes itself"),
     ("estimator_args", [1], TypeError, "estimator_args must be a dict or None"),
     ("scoring", "acc", ValueError, "scoring='acc' is not known.*accuracy, "),
-    ("scoring", ["accuracy"], TypeError, "scoring must be None, the name of a scikit-learn scorer"),
-    ("scoring", {"a": "accuracy"}, TypeError, "scoring must be None, the name of a scikit-learn scorer"),
+    ("scoring", ["accuracy", "acc"], ValueError, "scoring='acc' is not known.*accuracy, "),
+    ("scoring", ["accuracy", "accuracy"], ValueError, "names a scorer twice"),
+    ("scoring", [accuracy_score], TypeError, "a list holds names of scorers.*in a dict"),
+    ("scoring", [], ValueError, "is empty: name at least one"),
+    ("scoring", {1: "accuracy"}, TypeError, "names as keys, got the key 1"),
+    ("scoring", {"a": 5}, TypeError, "scoring must be None, the name of a scikit-learn scorer"),
+    ("scoring", ["accuracy", "r2"], ValueError, "scoring='r2' is for regressors but the estimator is a classifier"),
+    ("keep_predictions", 1, TypeError, "keep_predictions must be True or False or a folder, got 1"),
+    ("keep_confusion", "yes", TypeError, "keep_confusion must be True or False, got 'yes'"),
     ("scoring", 5, TypeError, "scoring must be None, the name of a scikit-learn scorer"),
     ("scoring", "r2", ValueError, "scoring='r2' is for regressors but the estimator is a classifier"),
     ("cv", 1, ValueError, f"cv=1 {NO_CV}"),
@@ -673,7 +680,7 @@ def test_good_arguments_would_be_decoded(no_decoding):
     ],
 )
 def test_a_score_that_these_labels_cannot_have_is_refused_before_any_sphere(scoring, y, message, monkeypatch):
-    monkeypatch.setattr("fastsl.engines.CompiledEngine.__call__", lambda *_: pytest.fail("spheres were decoded"))
+    monkeypatch.setattr("fastsl.compiled.CompiledEngine.__call__", lambda *_: pytest.fail("spheres were decoded"))
     with pytest.raises(ValueError, match=f"no fold can be scored.*{message}"):
         _searchlight(scoring=scoring).fit(_image(), y)
 

@@ -12,6 +12,30 @@ from sklearn.utils.multiclass import type_of_target
 
 
 @dataclass(frozen=True, eq=False)
+class TestRows:
+    """Every test sample of every fold, in the order of samples, then of folds.
+
+    When each sample is tested once, row ``i`` is sample ``i``.
+
+    Attributes
+    ----------
+    samples, folds : ndarray of int64, shape (n_rows,)
+        Whose row it is.
+    of_fold : tuple of ndarray of int64
+        Rows of a fold, in the order of its test samples.
+    """
+
+    __test__ = False  # not a test class, whatever its name begins with
+
+    samples: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    of_fold: tuple[NDArray[np.int64], ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True, eq=False)
 class Folds:
     """Train and test samples of every fold, as sample numbers."""
 
@@ -31,6 +55,16 @@ class Folds:
         for mask, train in zip(masks, self.train, strict=True):
             mask[train] = True
         return masks
+
+    def test_rows(self) -> TestRows:
+        """Number the test samples of all folds."""
+        sizes = [len(test) for test in self.test]
+        samples = np.concatenate(self.test)
+        folds = np.repeat(np.arange(len(self)), sizes)
+        order = np.lexsort((folds, samples))
+        row = np.empty(len(order), np.int64)
+        row[order] = np.arange(len(order))
+        return TestRows(samples[order], folds[order], tuple(np.split(row, np.cumsum(sizes)[:-1])))
 
     @property
     def has_repeats(self) -> bool:

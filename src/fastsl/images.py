@@ -276,7 +276,7 @@ def centres_on_grid(mask: Mask, grid: Grid) -> NDArray[np.float64]:
 
 
 def map_image(values: NDArray[Any], inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> nib.Nifti1Image:
-    """Put one value a centre on the volume, zeros elsewhere; float header, so that saving loses nothing."""
-    volume = np.zeros(inside.shape, values.dtype)
+    """Put values (n_centres,) or (n_centres, n) on the volume, zeros elsewhere; saving them loses nothing."""
+    volume = np.zeros((*inside.shape, *values.shape[1:]), values.dtype)
     volume[inside] = values
     return nib.Nifti1Image(volume, affine)

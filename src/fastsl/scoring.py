@@ -1,14 +1,76 @@
-"""What ``scoring`` may be, and which metric of a compiled decoder or scorer of a fitted estimator it means."""
+"""What ``scoring`` may be, and which metrics of held-out predictions or scorers of a fitted estimator it means."""
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 
 from fastsl.metrics import CLASSIFIER_METRICS, METRICS, REGRESSOR_METRICS, Metric, score_by_replay
 
+#: Name of the only score where ``scoring`` is not a collection.
+SINGLE = "score"
 
-def check_scoring_argument(scoring: Any) -> None:
-    """Raise unless ``scoring`` is None, a scorer's name or a callable."""
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scores that are asked for.
+
+    Attributes
+    ----------
+    given : dict
+        By name: None (accuracy, or R2 for a regressor), the name of a scikit-learn scorer, or a callable.
+    several : bool
+        Whether results are to be dicts by these names.
+    """
+
+    given: Mapping[str, Any]
+    several: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order given."""
+        return tuple(self.given)
+
+
+def parse_scoring(scoring: Any) -> Scoring:
+    """Check ``scoring``: None, a scorer's name, a callable; or, as in ``cross_validate``, a list of names or a dict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is none of these, unknown names, a list that is empty or names a scorer twice.
+    """
+    if isinstance(scoring, str) or scoring is None or callable(scoring):
+        _check_one(scoring)
+        return Scoring({SINGLE: scoring}, several=False)
+    if isinstance(scoring, Mapping):
+        for name, one in scoring.items():
+            if not isinstance(name, str):
+                raise TypeError(f"scoring as a dict has names as keys, got the key {name!r}.")
+            _check_one(one)
+        given = dict(scoring)
+    elif isinstance(scoring, Collection):
+        if not all(isinstance(name, str) for name in scoring):
+            raise TypeError(
+                f"scoring as a list holds names of scorers, got {scoring!r}; give callables a name in a dict."
+            )
+        if len(set(scoring)) < len(scoring):
+            raise ValueError(f"scoring={scoring!r} names a scorer twice.")
+        for name in scoring:
+            _check_one(name)
+        given = {name: name for name in scoring}
+    else:
+        raise TypeError(
+            "scoring must be None, the name of a scikit-learn scorer, a callable(estimator, X, y), or a list or dict "
+            f"of these, got {scoring!r}."
+        )
+    if not given:
+        raise ValueError(f"scoring={scoring!r} is empty: name at least one scorer, or leave it out.")
+    return Scoring(given, several=True)
+
+
+def _check_one(scoring: Any) -> None:
     if scoring is None or callable(scoring):
         return
     if not isinstance(scoring, str):
@@ -21,8 +83,20 @@ def check_scoring_argument(scoring: Any) -> None:
         )
 
 
-def compiled_metric(scoring: Any, *, classifier: bool) -> tuple[Metric | None, str]:
-    """Metric for held-out predictions, or None where the score needs the fitted estimator itself; and the reason."""
+def compiled_metrics(scoring: Scoring, *, classifier: bool) -> tuple[dict[str, Metric] | None, str]:
+    """Metrics for held-out predictions, or None where a score needs the fitted estimator itself; and the reason."""
+    metrics: dict[str, Metric] = {}
+    reasons = []
+    for name, one in scoring.given.items():
+        metric, reason = _compiled_metric(one, classifier=classifier)
+        if metric is None:
+            return None, reason
+        metrics[name] = metric
+        reasons.append(reason)
+    return metrics, ", ".join(reasons)
+
+
+def _compiled_metric(scoring: Any, *, classifier: bool) -> tuple[Metric | None, str]:
     if scoring is None:
         scoring = "accuracy" if classifier else "r2"
     if isinstance(scoring, str) and scoring in METRICS:
@@ -41,6 +115,6 @@ def compiled_metric(scoring: Any, *, classifier: bool) -> tuple[Metric | None, s
     return None, "scoring is a function of the fitted estimator"
 
 
-def estimator_scorer(estimator: Any, scoring: Any) -> Any:
-    """Scorer ``f(estimator, X, y)`` of a fitted estimator, as ``cross_val_score`` takes it."""
-    return check_scoring(estimator, scoring=scoring)
+def estimator_scorers(estimator: Any, scoring: Scoring) -> dict[str, Callable[..., Any]]:
+    """Scorers ``f(estimator, X, y)`` of a fitted estimator, by name, as ``cross_validate`` takes them."""
+    return {name: check_scoring(estimator, scoring=one) for name, one in scoring.given.items()}

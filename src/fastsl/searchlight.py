@@ -1,21 +1,28 @@
 """``SearchLight``: the estimator on images, as ``nilearn.decoding.SearchLight``."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from sklearn.base import BaseEstimator
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import ClassifierTags, InputTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
+from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
 from fastsl.estimators import estimator_type
-from fastsl.images import Mask, Series, centres_on_grid, load_mask, map_image, mask_on_grid
-from fastsl.neighbours import check_radius, plan_spheres
+from fastsl.folds import check_groups, check_target
+from fastsl.images import Grid, Mask, Series, centres_on_grid, load_mask, map_image, mask_on_grid
+from fastsl.kept import Keep, Kept
+from fastsl.matrix import standardize_groups
+from fastsl.neighbours import Spheres, check_radius, plan_spheres
 from fastsl.progress import Progress
-from fastsl.search import matrix_dtype, plan_analysis, run_search, standardize_groups
+from fastsl.search import SearchResult, run_search
 
 
 @dataclass
@@ -26,7 +33,18 @@ class _ImageTags(InputTags):  # type: ignore[misc]
     surf_img: bool = False
 
 
-class SearchLight(BaseEstimator):  # type: ignore[misc]
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What decoders for new images are trained on."""
+
+    X: NDArray[Any]  # (n_voxels, n_samples), standardised if that was asked for
+    spheres: Spheres
+    inside: NDArray[np.bool_]
+    grid: Grid
+    analysis: Analysis
+
+
+class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Cross-validate a decoder on the sphere around every voxel.
 
     The score of voxel ``c`` is the mean over folds of the score of a decoder that saw only the voxels ``v`` with
@@ -56,12 +74,14 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         Threads (processes, for estimators that are not compiled). -1 takes what this job may use: the least of
         affinity mask, cgroup quota and SLURM_CPUS_PER_TASK; -2 one less.
 
-    scoring : str, callable or None, default=None
-        Name of a scikit-learn scorer or ``callable(estimator, X, y)``. None: accuracy, R2 for a regressor.
+    scoring : str, callable, list, dict or None, default=None
+        Name of a scikit-learn scorer or ``callable(estimator, X, y)``. None: accuracy, R2 for a regressor. Several at
+        once as in ``cross_validate``: a list of names, or a dict of names or callables; scores are then dicts by name.
 
     cv : int, splitter, iterable of (train, test), or None, default=None
         None is 5 folds, stratified for classifiers, without shuffling and without regard to ``groups``. The splits
-        are drawn once and serve all spheres.
+        are drawn once and serve all spheres. To train on one part of the images and test on another, give one pair
+        ``[(train, test)]`` of sample numbers.
 
     verbose : int, default=0
         0 is silent, 1 shows progress, 2 also how it is computed, 3 details.
@@ -79,18 +99,35 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         Z-score every voxel within each group (all volumes without ``groups``), before any decoding. Raw intensities are
         decoded as they are otherwise.
 
+    keep_predictions : bool or path, default=False
+        Keep the held-out predictions and decision values of every sphere, in memory; a folder keeps them there, as
+        ``predictions.npy`` and ``decisions.npy``, written block by block.
+
+    keep_confusion : bool, default=False
+        Keep the confusion matrix of every sphere (classifiers).
+
     Attributes
     ----------
+    classes_ : ndarray or None
+        Sorted classes of y; None for a regressor.
+
+    confusion_ : ndarray of int32, shape (n_centres, n_classes, n_classes), or None
+        With ``keep_confusion``: counts of (true, predicted) classes over all test samples.
+
+    decisions_ : ndarray of float32, shape (n_samples, n_centres) or (n_samples, n_centres, n_classes), or None
+        With ``keep_predictions``, of a classifier: held-out decision values, for two classes those of the second;
+        probabilities, where the decoder has no decision function. NaN where there are none.
+
     engine_ : Engine
         Which path ran, "compiled" or "general", and why.
 
-    fold_scores_ : ndarray of float64, shape (n_folds, n_centres)
+    fold_scores_ : ndarray of float64, shape (n_folds, n_centres), or dict of these
         Score of each fold. NaN where it could not be made.
 
     mask_img_ : Nifti1Image or None
         The mask, loaded.
 
-    masked_scores_ : ndarray of float64, shape (n_centres,)
+    masked_scores_ : ndarray of float64, shape (n_centres,), or dict of these
         Mean over folds, centres in C order of the process mask.
 
     n_elements_ : int
@@ -99,13 +136,24 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
     n_voxels_ : ndarray of int32, shape (n_centres,)
         Sphere sizes.
 
+    prediction_folds_ : ndarray of int64, shape (n_rows,), or None
+        With ``keep_predictions``: the fold that each row of ``predictions_`` and ``decisions_`` comes from.
+
+    prediction_samples_ : ndarray of int64, shape (n_rows,), or None
+        With ``keep_predictions``: the sample of each row. Row ``i`` is sample ``i`` where each is tested once, as most
+        splitters do.
+
+    predictions_ : ndarray of int16 or float32, shape (n_samples, n_centres), or None
+        With ``keep_predictions``: held-out predictions. Of a classifier positions in ``classes_``, so that
+        ``classes_[predictions_]`` are labels, and -1 where there is none; of a regressor values.
+
     process_mask_ : ndarray of bool, 3-D
         Where spheres are centred.
 
     process_mask_affine_ : ndarray of float64, shape (4, 4)
         Voxel to mm of the process mask.
 
-    scores_ : ndarray of float64, 3-D
+    scores_ : ndarray of float64, 3-D, or dict of these
         ``masked_scores_`` on the grid of the process mask, zeros outside.
 
     Notes
@@ -141,6 +189,8 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         *,
         min_voxels: int = 1,
         standardize: bool = False,
+        keep_predictions: bool | str | os.PathLike[str] = False,
+        keep_confusion: bool = False,
     ) -> None:
         self.mask_img = mask_img
         self.process_mask_img = process_mask_img
@@ -154,6 +204,8 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         self.estimator_args = estimator_args
         self.min_voxels = min_voxels
         self.standardize = standardize
+        self.keep_predictions = keep_predictions
+        self.keep_confusion = keep_confusion
 
     def fit(self, imgs: Any, y: Any, groups: Any = None) -> "SearchLight":
         """Score every sphere.
@@ -180,7 +232,8 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         threads = resolve_n_jobs(self.n_jobs, max_threads())
         check_radius(self.radius)
         _check_verbose(self.verbose)
-        _check_standardize(self.standardize)
+        _check_flag(self.standardize, "standardize")
+        keep = self._what_to_keep()
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
         series = imgs if isinstance(imgs, Series) else Series(imgs)
@@ -194,6 +247,7 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
             estimator_args=self.estimator_args,
             random_state=self.random_state,
             min_voxels=self.min_voxels,
+            keep=keep,
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
@@ -203,19 +257,158 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         X = series.read(inside, matrix_dtype(analysis, series.dtype))
         if self.standardize:
             standardize_groups(X, analysis.groups)
-        result = run_search(X, spheres, analysis, threads, progress)
+        result = run_search(X, spheres, analysis, threads, progress, keep)
 
+        self._fitted = _Fitted(X, spheres, inside, series.grid, analysis)
         self.mask_img_ = None if mask is None else mask.image
         self.process_mask_ = process_mask.inside
         self.process_mask_affine_ = process_mask.grid.affine
         self.n_elements_ = len(spheres)
         self.engine_ = analysis.engine
-        self.fold_scores_ = result.fold_scores
+        self.classes_ = analysis.classes
         self.n_voxels_ = result.n_voxels
-        self.masked_scores_ = result.scores
-        self.scores_ = np.zeros(process_mask.grid.shape)
-        self.scores_[process_mask.inside] = result.scores
+        self.fold_scores_ = self._by_name(result.fold_scores)
+        self.masked_scores_ = self._by_name(result.scores)
+        self.scores_ = self._by_name([self._volume(scores) for scores in result.scores])
+        self._take(result.kept)
         return self
+
+    def _by_name(self, values: Any) -> Any:
+        """One entry a score: the only one, or a dict."""
+        scoring = self._fitted.analysis.scoring
+        return dict(zip(scoring.names, values, strict=True)) if scoring.several else values[0]
+
+    def _volume(self, values: NDArray[Any]) -> NDArray[Any]:
+        volume = np.zeros(self.process_mask_.shape)
+        volume[self.process_mask_] = values
+        return volume
+
+    def _take(self, kept: Kept | None) -> None:
+        self.predictions_ = None if kept is None else kept.predicted
+        self.decisions_ = None if kept is None else kept.decision
+        self.confusion_ = None if kept is None else kept.confusion
+        rows = None if self.predictions_ is None else self._fitted.analysis.folds.test_rows()
+        self.prediction_samples_ = None if rows is None else rows.samples
+        self.prediction_folds_ = None if rows is None else rows.folds
+
+    def _what_to_keep(self) -> Keep:
+        _check_flag(self.keep_confusion, "keep_confusion")
+        where = self.keep_predictions
+        if isinstance(where, str | os.PathLike):
+            return Keep(True, bool(self.keep_confusion), Path(where))
+        _check_flag(where, "keep_predictions", " or a folder")
+        return Keep(bool(where), bool(self.keep_confusion))
+
+    def _decode(self, imgs: Any, groups: Any, y: Any = None) -> SearchResult:
+        """Train on all that was fitted and test on new images."""
+        check_is_fitted(self)
+        fitted = self._fitted
+        threads = resolve_n_jobs(self.n_jobs, max_threads())
+        series = imgs if isinstance(imgs, Series) else Series(imgs)
+        if not series.grid.matches(fitted.grid):
+            raise ValueError(
+                f"imgs are on another grid ({series.grid}) than the images of fit ({fitted.grid}): resample them first."
+            )
+        new_groups = check_groups(groups, series.n_volumes)
+        analysis = fitted.analysis.transfer(series.n_volumes, y)
+        X_new = series.read(fitted.inside, fitted.X.dtype)
+        if self.standardize:
+            standardize_groups(X_new, new_groups)
+        progress = Progress(self.verbose, f"{type(self).__name__}.decode")
+        X = np.concatenate([fitted.X, X_new], axis=1)
+        return run_search(X, fitted.spheres, analysis, threads, progress, Keep(predictions=True))
+
+    def predict(self, imgs: Any, groups: Any = None) -> NDArray[Any]:
+        """Labels or values of new images, by decoders that are trained in each sphere on all samples of ``fit``.
+
+        Parameters
+        ----------
+        imgs : image, path, wildcard, or list of these
+            New images, on the grid of those of ``fit``.
+        groups : array_like, shape (n_new,), optional
+            Runs of the new images, within which ``standardize`` works.
+
+        Returns
+        -------
+        ndarray, shape (n_new, n_centres)
+            Labels as in ``y``. Where a sphere failed or is too small: NaN for numbers (which are then floats), an empty
+            string for strings, None else.
+        """
+        kept = self._decode(imgs, groups).kept
+        assert kept is not None
+        assert kept.predicted is not None
+        if self.classes_ is None:
+            return kept.predicted.astype(np.float64)
+        return _labels(self.classes_, kept.predicted)
+
+    def decision_function(self, imgs: Any, groups: Any = None) -> NDArray[np.float64]:
+        """Decision values of new images; parameters as :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_new, n_centres) or (n_new, n_centres, n_classes)
+            For two classes larger speaks for the second. Probabilities, where the decoder has no decision function.
+            NaN where a sphere failed or is too small.
+
+        Raises
+        ------
+        AttributeError
+            For a regressor: see :meth:`predict`.
+        """
+        check_is_fitted(self)
+        if self.classes_ is None:
+            raise AttributeError("a regressor has no decision_function; predict gives its values.")
+        kept = self._decode(imgs, groups).kept
+        assert kept is not None
+        assert kept.decision is not None
+        return kept.decision.astype(np.float64)
+
+    def transform(self, imgs: Any, groups: Any = None) -> NDArray[np.float64]:
+        """Decision values of new images, or a regressor's predictions: what each sphere says of each image.
+
+        nilearn's ``transform`` fits again, to labels that it makes up; this one does not.
+        """
+        check_is_fitted(self)
+        return self.predict(imgs, groups) if self.classes_ is None else self.decision_function(imgs, groups)
+
+    def fit_transform(self, imgs: Any, y: Any, groups: Any = None) -> NDArray[np.float64]:
+        """Fit, and transform the same images: their decision values are not held out, see ``keep_predictions``."""
+        return self.fit(imgs, y, groups).transform(imgs, groups)
+
+    def score(self, imgs: Any, y: Any, groups: Any = None) -> Any:
+        """Score each sphere's decoder, trained on all samples of ``fit``, on new images.
+
+        Parameters
+        ----------
+        imgs, groups
+            As in :meth:`predict`.
+        y : array_like, shape (n_new,)
+            Labels or values of the new images.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_centres,), or dict of these by name
+            By ``scoring``. :meth:`to_img` makes an image of it.
+        """
+        check_is_fitted(self)
+        series = imgs if isinstance(imgs, Series) else Series(imgs)
+        target = check_target(y, series.n_volumes, classifier=False, name=str(self.estimator))
+        if self.classes_ is not None:
+            unknown = np.setdiff1d(target, self.classes_)
+            if len(unknown):
+                raise ValueError(f"y has classes that fit did not see: {unknown[:5].tolist()}.")
+        return self._by_name(self._decode(series, groups, target).scores)
+
+    def to_img(self, values: Any) -> nib.Nifti1Image:
+        """Put values of the centres on the volume: a 3-D image of (n_centres,), a 4-D one of (n, n_centres)."""
+        check_is_fitted(self)
+        array = np.asarray(values)
+        if array.ndim not in (1, 2) or array.shape[-1] != self.n_elements_:
+            raise ValueError(
+                f"values must have shape ({self.n_elements_},) or (n, {self.n_elements_}), one a centre, got "
+                f"{array.shape}."
+            )
+        return map_image(array.T, self.process_mask_, self.process_mask_affine_)
 
     def _load_masks(self) -> tuple[Mask | None, Mask]:
         if self.mask_img is None and self.process_mask_img is None:
@@ -230,10 +423,12 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         return mask, load_mask(self.process_mask_img, "process_mask_img")
 
     @property
-    def scores_img_(self) -> nib.Nifti1Image:
-        """The scores as an image on the grid of the process mask."""
+    def scores_img_(self) -> Any:
+        """The scores as an image on the grid of the process mask, or a dict of images by name."""
         check_is_fitted(self)
-        return map_image(self.masked_scores_, self.process_mask_, self.process_mask_affine_)
+        if isinstance(self.masked_scores_, dict):
+            return {name: self.to_img(scores) for name, scores in self.masked_scores_.items()}
+        return self.to_img(self.masked_scores_)
 
     @property
     def n_voxels_img_(self) -> nib.Nifti1Image:
@@ -260,9 +455,22 @@ class SearchLight(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _check_standardize(standardize: Any) -> None:
-    if standardize is not None and not isinstance(standardize, bool | np.bool_):
-        raise TypeError(f"standardize must be True or False, got {standardize!r}.")
+def _check_flag(flag: Any, name: str, or_what: str = "") -> None:
+    if flag is not None and not isinstance(flag, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False{or_what}, got {flag!r}.")
+
+
+def _labels(classes: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    """Labels at ``places``; where there is none (-1): NaN, an empty string or None, whatever fits the labels."""
+    labels = classes[places]
+    absent = places < 0
+    if absent.any():
+        if classes.dtype.kind in "biuf":
+            labels = labels.astype(np.float64)
+            labels[absent] = np.nan
+        else:
+            labels[absent] = "" if classes.dtype.kind in "US" else None
+    return labels
 
 
 def _check_verbose(verbose: Any) -> None:

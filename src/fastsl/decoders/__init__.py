@@ -10,14 +10,14 @@ The registry is also the list of what the parity tests, the benchmark and the do
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from numpy.typing import NDArray
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.svm import LinearSVC
 
-from fastsl.decoders import linear_svc, ridge
-from fastsl.decoders.plan import Plan
+from fastsl.decoders import linear_svc, ridge, scaled
+from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
 
@@ -26,7 +26,7 @@ class Decoder:
     """Functions of one compiled decoder; see the module's docstring."""
 
     refuse: Callable[[Any], str | None]
-    plan: Callable[[Any, NDArray[Any], Folds], Plan]
+    plan: PlanFunction
 
 
 REGISTRY: dict[type, Decoder] = {
@@ -38,19 +38,23 @@ REGISTRY: dict[type, Decoder] = {
 }
 
 
-def find_decoder(estimator: Any, folds: Folds) -> tuple[Decoder | None, str]:
-    """Return the compiled decoder that equals ``estimator``, or None; and the reason."""
+def find_decoder(estimator: Any, folds: Folds) -> tuple[PlanFunction | None, str]:
+    """Return ``plan(estimator, y, folds)`` of the decoder that equals ``estimator``, or None; and the reason."""
     name = type(estimator).__name__
+    if scaled.is_scaled(estimator):
+        estimator[0]._validate_params()
+        plan, reason = find_decoder(estimator[1], folds)
+        return (None if plan is None else partial(scaled.plan, plan)), f"{reason}, on voxels scaled in each fold"
     decoder = REGISTRY.get(type(estimator))
     if decoder is None:
         return None, f"{name} has no compiled decoder"
     estimator._validate_params()  # scikit-learn's own check of names and ranges, which its fit would make
-    reason = decoder.refuse(estimator)
+    refusal = decoder.refuse(estimator)
     weights = getattr(estimator, "class_weight", None)
-    if reason is None and isinstance(weights, Mapping) and min(weights.values(), default=1) <= 0:
-        reason = f"class_weight={weights!r} leaves a class out"
-    if reason is None and folds.has_repeats:
-        reason = "a fold trains on the same sample twice"
-    if reason is not None:
-        return None, f"{name} is compiled, but {reason}"
-    return decoder, f"{name} is compiled"
+    if refusal is None and isinstance(weights, Mapping) and min(weights.values(), default=1) <= 0:
+        refusal = f"class_weight={weights!r} leaves a class out"
+    if refusal is None and folds.has_repeats:
+        refusal = "a fold trains on the same sample twice"
+    if refusal is not None:
+        return None, f"{name} is compiled, but {refusal}"
+    return decoder.plan, f"{name} is compiled"

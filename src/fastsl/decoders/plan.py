@@ -74,6 +74,10 @@ class Plan:
             yield self.kind(self.y[test], columns.transpose(0, 2, 1), output.classes)
 
 
+#: ``plan(estimator, y, folds)``.
+PlanFunction = Callable[[Any, NDArray[Any], Folds], Plan]
+
+
 def lay_out(
     folds: Folds, n_columns: list[int], fold_classes: tuple[NDArray[Any] | None, ...]
 ) -> tuple[Output | None, ...]:

@@ -1,0 +1,138 @@
+"""From a user's arguments to a checked question, and from it to the engine that answers."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier, is_regressor
+
+from fastsl.compiled import CompiledEngine
+from fastsl.decoders import find_decoder
+from fastsl.estimators import make_estimator, scores_itself
+from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
+from fastsl.general import GeneralEngine
+from fastsl.kept import Keep, Kept, PredictionRows, n_decisions
+from fastsl.outcome import Engine
+from fastsl.scoring import Scoring, compiled_metrics, estimator_scorers, parse_scoring
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A checked question: what to decode, with what, on which folds. Everything that can be refused has been."""
+
+    y: NDArray[Any]
+    estimator: Any
+    folds: Folds
+    scoring: Scoring
+    groups: NDArray[Any] | None
+    min_voxels: int
+    engine: Engine
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled path runs."""
+        return self.engine.path == "compiled"
+
+    @property
+    def classes(self) -> NDArray[Any] | None:
+        """Sorted classes of y; None for a regressor."""
+        return np.unique(self.y) if is_classifier(self.estimator) else None
+
+    def transfer(self, n_new: int, y_new: NDArray[Any] | None) -> "Analysis":
+        """The question of decoders that are trained on all samples and tested on ``n_new`` more."""
+        n = len(self.y)
+        y = np.concatenate([self.y, self.y[np.zeros(n_new, int)] if y_new is None else y_new])
+        folds = Folds(n + n_new, (np.arange(n),), (np.arange(n, n + n_new),))
+        scoring = self.scoring if y_new is not None else Scoring({}, several=True)
+        return replace(self, y=y, folds=folds, scoring=scoring, groups=None)
+
+
+def plan_analysis(
+    y: ArrayLike,
+    n_samples: int,
+    estimator: Any,
+    *,
+    groups: ArrayLike | None = None,
+    scoring: Any = None,
+    cv: Any = None,
+    estimator_args: Any = None,
+    random_state: Any = 0,
+    min_voxels: int = 1,
+    keep: Keep | None = None,
+) -> Analysis:
+    """Check every argument, draw the folds and choose the path, before any work."""
+    scores = parse_scoring(scoring)
+    model = make_estimator(estimator, estimator_args, random_state, scoring)
+    _check_min_voxels(min_voxels)
+    name = type(model).__name__
+    classifier = is_classifier(model)
+    target = check_target(y, n_samples, classifier=classifier, name=name)
+    if is_regressor(model) and target.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y holds {target.dtype} entries such as {target.tolist()[0]!r} but {name} is a regressor: give numbers, "
+            "or a classifier for labels."
+        )
+    if scores_itself(model):
+        _check_scores_itself(name, scores, keep)
+        folds = whole_sample(n_samples)
+    else:
+        folds = draw_folds(cv, target, groups, classifier=classifier)
+    if keep is not None and keep.confusion and not classifier:
+        raise ValueError(f"keep_confusion counts classes, but {name} is no classifier: leave it out.")
+    decoder, reason = find_decoder(model, folds)
+    metrics, how = compiled_metrics(scores, classifier=classifier) if decoder else (None, "its own scorer")
+    if decoder is not None and metrics is None:
+        reason = how
+    engine = Engine("compiled" if metrics else "general", repr(model), reason, how)
+    return Analysis(target, model, folds, scores, check_groups(groups, n_samples), int(min_voxels), engine)
+
+
+def _check_min_voxels(min_voxels: Any) -> None:
+    if isinstance(min_voxels, bool) or not isinstance(min_voxels, int | np.integer) or min_voxels < 1:
+        raise ValueError(f"min_voxels must be a whole number of at least 1, got {min_voxels!r}.")
+
+
+def _check_scores_itself(name: str, scoring: Scoring, keep: Keep | None) -> None:
+    if scoring.several:
+        raise ValueError(f"{name} scores itself: scoring with several names has no meaning for it, leave it out.")
+    if keep:
+        raise ValueError(f"{name} scores itself and makes no held-out predictions: nothing can be kept of them.")
+
+
+def matrix_dtype(analysis: Analysis, source_dtype: Any) -> Any:
+    """float32 for kernels; for other estimators what nilearn would hand them: float64 only where the data are."""
+    if analysis.compiled or np.dtype(source_dtype) != np.float64:
+        return np.float32
+    return np.float64
+
+
+def make_engine(X: NDArray[Any], analysis: Analysis, *, keep: bool) -> CompiledEngine | GeneralEngine:
+    """Ready the path of ``analysis`` for X (n_voxels, n_samples)."""
+    rows = None
+    if keep:
+        n_columns = n_decisions(analysis.estimator, analysis.classes)
+        rows = partial(PredictionRows, analysis.folds.test_rows(), analysis.classes, n_columns)
+    if not analysis.compiled:
+        scorers = {}
+        if not scores_itself(analysis.estimator):
+            scorers = estimator_scorers(analysis.estimator, analysis.scoring)
+        return GeneralEngine(
+            X, analysis.y, analysis.estimator, analysis.folds, scorers, analysis.groups, analysis.min_voxels, rows
+        )
+    plan, _ = find_decoder(analysis.estimator, analysis.folds)
+    metrics, _ = compiled_metrics(analysis.scoring, classifier=is_classifier(analysis.estimator))
+    assert plan is not None
+    assert metrics is not None
+    made = plan(analysis.estimator, analysis.y, analysis.folds)
+    return CompiledEngine(X, made, metrics, analysis.min_voxels, rows)
+
+
+def make_kept(keep: Keep, analysis: Analysis, n_centres: int) -> Kept | None:
+    """Room for what is to be kept of every sphere; None: nothing."""
+    if not keep:
+        return None
+    classes = analysis.classes
+    n_columns = n_decisions(analysis.estimator, classes)
+    return Kept(keep, analysis.folds.test_rows(), analysis.y, classes, n_columns, n_centres)

@@ -1,0 +1,175 @@
+"""The general path: any scikit-learn estimator, cross-validated sphere by sphere in worker processes."""
+
+import copy
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
+from sklearn.model_selection import cross_validate
+from sklearn.utils.validation import check_is_fitted
+
+from fastsl.estimators import scores_itself
+from fastsl.folds import Folds
+from fastsl.kept import PredictionRows
+from fastsl.neighbours import Neighbours
+from fastsl.outcome import Decoded, Troubles
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What is the same for all spheres, and goes to every worker."""
+
+    X: NDArray[Any]  # (n_voxels, n_samples); memory-mapped by joblib where it is large
+    y: NDArray[Any]
+    estimator: Any
+    folds: Folds
+    scorers: Mapping[str, Callable[..., Any]]
+    groups: NDArray[Any] | None
+    min_voxels: int
+    rows: Callable[[int], PredictionRows] | None  # makes the rows for a number of spheres; None: keep none
+
+
+class GeneralEngine:
+    """Cross-validate any scikit-learn estimator in each sphere."""
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        estimator: Any,
+        folds: Folds,
+        scorers: Mapping[str, Callable[..., Any]],
+        groups: NDArray[Any] | None,
+        min_voxels: int,
+        rows: Callable[[int], PredictionRows] | None = None,
+    ) -> None:
+        self._question = _Question(X, y, estimator, folds, scorers, groups, max(1, min_voxels), rows)
+        self._pool: joblib.Parallel | None = None
+        self._n_jobs = 1
+
+    @contextmanager
+    def running(self, n_jobs: int) -> Iterator[None]:
+        """Keep the workers alive for the length of a search."""
+        self._n_jobs = n_jobs
+        with joblib.Parallel(n_jobs=n_jobs) as self._pool:
+            yield
+
+    def __call__(self, neighbours: Neighbours) -> Decoded:
+        """Decode the spheres of a block."""
+        assert self._pool is not None
+        edges = np.unique(np.linspace(0, len(neighbours), 4 * self._n_jobs + 1).astype(int))
+        parts = self._pool(
+            joblib.delayed(_decode_spheres)(self._question, neighbours.block(a, b))
+            for a, b in itertools.pairwise(edges)
+        )
+        troubles = Troubles()
+        for part in parts:
+            troubles.add(part.troubles)
+        scores = np.concatenate([part.scores for part in parts], axis=2)
+        if self._question.rows is None:
+            return Decoded(scores, troubles)
+        predicted = np.concatenate([part.predicted for part in parts], axis=1)
+        return Decoded(scores, troubles, predicted, np.concatenate([part.decision for part in parts], axis=1))
+
+
+def _decode_spheres(question: _Question, neighbours: Neighbours) -> Decoded:
+    n_centres, folds = len(neighbours), question.folds
+    n_scores = 1 if scores_itself(question.estimator) else len(question.scorers)
+    scores = np.full((n_scores, len(folds), n_centres), np.nan)
+    rows = None if question.rows is None else question.rows(n_centres)
+    troubles = Troubles()
+    for centre in range(n_centres):
+        members = neighbours[centre]
+        if len(members) < question.min_voxels:
+            troubles.too_small += 1
+            continue
+        sphere = question.X[members].T
+        if scores_itself(question.estimator):
+            scores[0, 0, centre] = _score_itself(question.estimator, sphere, question.y, question.groups)
+            continue
+        result = _cross_validate(question, sphere, troubles)
+        if result is None:
+            continue
+        for i, name in enumerate(question.scorers):
+            scores[i, :, centre] = result[f"test_{name}"]
+        if rows is not None:
+            for fold, fitted in enumerate(result["estimator"]):
+                _put(rows, fold, centre, fitted, sphere[folds.test[fold]])
+    if rows is None:
+        return Decoded(scores, troubles)
+    return Decoded(scores, troubles, rows.predicted, rows.decision)
+
+
+def _put(rows: PredictionRows, fold: int, centre: int, fitted: Any, X_test: NDArray[Any]) -> None:
+    """Predict once more with the fitted estimator; one that could not be fitted leaves no predictions."""
+    try:
+        check_is_fitted(fitted)
+    except NotFittedError:
+        return
+    predicted = fitted.predict(X_test)
+    if not is_classifier(fitted):
+        rows.put_values(fold, [centre], predicted.reshape(1, -1))
+        return
+    classes = fitted.classes_
+    if hasattr(fitted, "decision_function"):
+        evidence = fitted.decision_function(X_test)
+    elif hasattr(fitted, "predict_proba"):
+        evidence = fitted.predict_proba(X_test)
+        evidence = evidence[:, 1] if len(classes) == 2 else evidence
+    else:
+        evidence = np.full((len(X_test), 0), np.nan)
+    places = np.searchsorted(classes, predicted)
+    rows.put_classes(fold, [centre], places[None], evidence.reshape(1, len(X_test), -1), classes)
+
+
+def _score_itself(estimator: Any, sphere: Any, y: Any, groups: Any) -> float:
+    """Nilearn's protocol for estimators that score themselves; on a copy, so that the user's stays as it is."""
+    own = copy.deepcopy(estimator)
+    own.fit(sphere, y, groups=groups)
+    return float(own.score(sphere, y, groups=groups))
+
+
+def _cross_validate(question: _Question, sphere: NDArray[Any], troubles: Troubles) -> dict[str, Any] | None:
+    """Result of scikit-learn's ``cross_validate``; None where no fold could be fitted."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            result: dict[str, Any] = cross_validate(
+                question.estimator,
+                sphere,
+                question.y,
+                cv=list(question.folds),
+                scoring=dict(question.scorers) or _NO_SCORE,
+                n_jobs=1,
+                error_score=np.nan,
+                return_estimator=question.rows is not None,
+            )
+        except ValueError as error:
+            if "fits failed" not in str(error):
+                raise
+            troubles.failed[str(error).strip().splitlines()[-1]] += 1
+            return None
+    for warning in caught:
+        text = str(warning.message).strip()
+        if issubclass(warning.category, FitFailedWarning) or text.startswith("Scoring failed"):
+            troubles.folds[text.splitlines()[-1]] += 1
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return result
+
+
+def _no_score(estimator: Any, X: Any, y: Any) -> float:
+    return 0.0
+
+
+#: ``cross_validate`` wants a scorer even where only predictions are asked for.
+_NO_SCORE = {"none": _no_score}

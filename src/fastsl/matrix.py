@@ -1,0 +1,65 @@
+"""The data matrix (n_voxels, n_samples): what is done to it before and around decoding, in place."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS = 4096
+
+
+def zero_non_finite(X: NDArray[Any], name: str) -> None:
+    """Set NaN and infinite values to 0 in place, with one warning that counts them."""
+    finite = np.isfinite(X)
+    if not finite.all():
+        X[~finite] = 0
+        warnings.warn(
+            f"{name} has {np.count_nonzero(~finite)} NaN or infinite values (of {X.size}); they are taken as 0.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def standardize_groups(X: NDArray[Any], groups: NDArray[Any] | None) -> None:
+    """Z-score each voxel of X (n_voxels, n_samples) within each group, in place; constant voxels become 0."""
+    labels = np.zeros(X.shape[1]) if groups is None else groups
+    columns = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    for start in range(0, len(X), _ROWS):
+        rows = X[start : start + _ROWS]
+        for chosen in columns:
+            part = rows[:, chosen].astype(np.float64)
+            part -= part.mean(axis=1, keepdims=True)
+            spread = part.std(axis=1, keepdims=True)
+            rows[:, chosen] = np.divide(part, spread, out=np.zeros_like(part), where=spread > 0)
+
+
+def subtract_means(X: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Subtract each voxel's mean in place where it exceeds 8 standard deviations; return what was subtracted.
+
+    Raw fMRI has means some hundred times its signal, and products of such numbers lose it. The mean is rounded to
+    float32 first: the difference of two float32 within a factor of two of each other is exact (Sterbenz), and beyond 8
+    standard deviations all samples but outliers are within it, so raw data lose nothing. Smaller means cost products of
+    float64 two digits at most, and stay, as standardised data do.
+    """
+    means = np.zeros(len(X))
+    for start in range(0, len(X), _ROWS):
+        rows = X[start : start + _ROWS]
+        mean = rows.mean(axis=1, dtype=np.float64)
+        shift = np.where(np.abs(mean) > 8.0 * rows.std(axis=1, dtype=np.float64), mean, 0.0).astype(np.float32)
+        rows -= shift[:, None]
+        means[start : start + _ROWS] = shift
+    return means
+
+
+@contextmanager
+def means_subtracted(X: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    """Shift X as :func:`subtract_means` for as long as the context lasts, then shift it back."""
+    means = subtract_means(X)
+    try:
+        yield means
+    finally:
+        for start in range(0, len(X), _ROWS):
+            X[start : start + _ROWS] += means[start : start + _ROWS, None].astype(np.float32)
