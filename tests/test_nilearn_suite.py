@@ -8,8 +8,8 @@ import pytest
 
 FOLDER = Path(__file__).parent / "nilearn_suite"
 #: What does not apply: a link into nilearn's website, a shim for scikit-learn before 1.6, a 3-D transform of labels
-#: that it makes up, and what is asked of nilearn's Decoder because ours can predict: arrays in place of images, values of
-#: ``standardize`` that are no booleans.
+#: that it makes up, and what is asked of nilearn's Decoder because ours can predict: arrays in place of images, values
+#: of ``standardize`` that are no booleans.
 NOT_OURS = (
     "check_doc_link",
     "check_tags",

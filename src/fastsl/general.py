@@ -114,9 +114,10 @@ def _put(rows: PredictionRows, fold: int, centre: int, fitted: Any, X_test: NDAr
         check_is_fitted(fitted)
     except NotFittedError:
         return
+    place = slice(centre, centre + 1)
     predicted = fitted.predict(X_test)
     if not is_classifier(fitted):
-        rows.put_values(fold, [centre], predicted.reshape(1, -1))
+        rows.put_values(fold, place, predicted.reshape(1, -1))
         return
     classes = fitted.classes_
     if hasattr(fitted, "decision_function"):
@@ -127,7 +128,7 @@ def _put(rows: PredictionRows, fold: int, centre: int, fitted: Any, X_test: NDAr
     else:
         evidence = np.full((len(X_test), 0), np.nan)
     places = np.searchsorted(classes, predicted)
-    rows.put_classes(fold, [centre], places[None], evidence.reshape(1, len(X_test), -1), classes)
+    rows.put_classes(fold, place, places[None], evidence.reshape(1, len(X_test), -1), classes)
 
 
 def _score_itself(estimator: Any, sphere: Any, y: Any, groups: Any) -> float:

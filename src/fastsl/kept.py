@@ -74,12 +74,12 @@ class PredictionRows:
         )
         self.decision = np.full((*shape, 0 if classes is None else n_columns), np.nan, np.float32)
 
-    def put_values(self, fold: int, centres: Any, values: NDArray[np.float64]) -> None:
+    def put_values(self, fold: int, centres: slice, values: NDArray[np.float64]) -> None:
         """Take a regressor's predictions (n_centres, n_test) of one fold, for the spheres ``centres``."""
         self.predicted[self._rows.of_fold[fold], centres] = values.T
 
     def put_classes(
-        self, fold: int, centres: Any, places: NDArray[Any], evidence: NDArray[np.float64], fold_classes: NDArray[Any]
+        self, fold: int, centres: slice, places: NDArray[Any], evidence: NDArray[np.float64], fold_classes: NDArray[Any]
     ) -> None:
         """Take a classifier's: ``places`` (n_centres, n_test) in ``fold_classes``, and its :func:`evidence`."""
         assert self._classes is not None
