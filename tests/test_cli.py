@@ -92,11 +92,13 @@ def test_run_writes_maps_and_a_record(run, phantom, saved_phantom, capsys):
     assert result["groups"] == ["1", "2", "3", "4"]
     assert result["n_folds"] == 4
     assert result["n_spheres"] == searchlight.n_elements_ == 1912
-    assert result["n_nan_scores"] == 0
+    assert result["classes"] == ["face", "house"]
     assert result["sphere_sizes"] == [searchlight.n_voxels_.min(), searchlight.n_voxels_.max()]
-    assert result["score_mean"] == pytest.approx(searchlight.masked_scores_.mean())
-    assert result["score_max"] == searchlight.masked_scores_.max()
-    assert result["mean_score_of_each_fold"] == pytest.approx(searchlight.fold_scores_.mean(axis=1))
+    assert list(result["scores"]) == ["score"]
+    assert result["scores"]["score"]["n_nan"] == 0
+    assert result["scores"]["score"]["mean"] == pytest.approx(searchlight.masked_scores_.mean())
+    assert result["scores"]["score"]["max"] == searchlight.masked_scores_.max()
+    assert result["scores"]["score"]["mean_of_each_fold"] == pytest.approx(searchlight.fold_scores_.mean(axis=1))
     files = {saved_phantom / name for name in ("bold.nii", "mask.nii.gz", "labels.tsv")}
     assert result["inputs_sha256"] == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -154,7 +156,48 @@ def test_small_spheres_are_counted_in_one_line(run, phantom, few_centres, tmp_pa
     assert "fastsl run: warning:" in captured.err
     assert "fewer than min_voxels=19" in captured.err
     sizes = np.asanyarray(nib.load(run.out / "n_voxels.nii.gz").dataobj)[phantom.mask_img.get_fdata() > 0]
-    assert _result(run.out)["n_nan_scores"] == (sizes < 19).sum() > 0
+    assert _result(run.out)["scores"]["score"]["n_nan"] == (sizes < 19).sum() > 0
+
+
+def test_several_scores_have_a_map_each(run, phantom):
+    assert run("--scoring", "accuracy", "roc_auc", "--picture", groups="run") == 0
+    for name in ("accuracy", "roc_auc"):
+        searchlight = SearchLight(phantom.mask_img, radius=RADIUS, cv=LeaveOneGroupOut(), scoring=name, n_jobs=1).fit(
+            phantom.img, phantom.labels["condition"], phantom.labels["run"]
+        )
+        found = np.asanyarray(nib.load(run.out / f"scores_{name}.nii.gz").dataobj)
+        np.testing.assert_array_equal(found, searchlight.scores_)
+        assert _result(run.out)["scores"][name]["max"] == searchlight.masked_scores_.max()
+    assert not (run.out / "scores.nii.gz").exists()
+    assert (run.out / "scores.png").exists()
+
+
+def test_predictions_and_confusion_are_written(run, phantom):
+    assert run("--keep-predictions", "--keep-confusion", groups="run") == 0
+    table = np.genfromtxt(run.out / "predictions.tsv", delimiter="\t", dtype=str)
+    assert table[0].tolist() == ["volume_kept", "fold", "condition"]
+    np.testing.assert_array_equal(table[1:, 0].astype(int), np.arange(40))
+    np.testing.assert_array_equal(table[1:, 2], phantom.labels["condition"])
+    predicted = np.load(run.out / "predictions.npy")
+    labels = np.array(_result(run.out)["classes"])[predicted]
+    scores = np.asanyarray(nib.load(run.out / "scores.nii.gz").dataobj)[phantom.mask_img.get_fdata() > 0]
+    np.testing.assert_allclose((labels == table[1:, 2:]).mean(axis=0), scores, rtol=0, atol=1e-12)
+    assert np.load(run.out / "decisions.npy").shape == predicted.shape
+    counts = np.load(run.out / "confusion.npy")
+    np.testing.assert_allclose(np.trace(counts, axis1=1, axis2=2) / 40, scores, rtol=0, atol=1e-12)
+
+
+def test_one_split_trains_here_and_tests_there(run, phantom, tmp_path):
+    part = np.where(phantom.labels["run"] < 3, "train", np.where(phantom.labels["run"] == 3, "test", "neither"))
+    rows = [f"{name}\t{where}" for name, where in zip(phantom.labels["condition"], part, strict=True)]
+    labels = tmp_path / "split.tsv"
+    labels.write_text("\n".join(["condition\tpart", *rows]) + "\n")
+    assert run("--split", "part", labels=labels) == 0
+    split = [(np.flatnonzero(part == "train"), np.flatnonzero(part == "test"))]
+    expected = SearchLight(phantom.mask_img, radius=RADIUS, cv=split, n_jobs=1)
+    expected.fit(phantom.img, phantom.labels["condition"])
+    np.testing.assert_array_equal(_scores(run.out), expected.scores_)
+    assert _result(run.out)["n_folds"] == 1
 
 
 def test_several_images_are_joined_in_the_order_given(run, phantom, saved_phantom, tmp_path):
@@ -502,8 +545,21 @@ def test_a_fold_that_cannot_be_scored_leaves_what_is_known(run, phantom, saved_p
     captured = capsys.readouterr()
     assert "no sphere has a score in every fold" in captured.out
     assert "folds could not be scored" in captured.err
-    folds = _result(run.out)["mean_score_of_each_fold"]
+    folds = _result(run.out)["scores"]["score"]["mean_of_each_fold"]
     assert len(folds) == 3
     assert None in folds
-    assert _result(run.out)["score_mean"] is None
+    assert _result(run.out)["scores"]["score"]["mean"] is None
     assert not (run.out / "scores.png").exists()
+
+
+def test_info_explains_a_run_before_anyone_waits(capsys):
+    size = ["--volumes", "30", "--voxels", "7", "--spheres", "100", "--cv", "3", "--n-jobs", "1"]
+    assert main(["info", "--estimator", "ridge_classifier", "--scoring", "accuracy", "roc_auc", *size]) == 0
+    said = capsys.readouterr().out
+    assert "path: compiled (RidgeClassifierCV is compiled)" in said
+    assert "100 spheres of 7 voxels, 30 volumes, 3 folds, n_jobs=1" in said
+    assert main(["info", "--json", "--estimator", "ridge_classifier", *size]) == 0
+    facts = json.loads(capsys.readouterr().out)["explanation"]
+    assert facts["seconds"] == pytest.approx(100 * facts["seconds_per_sphere"])
+    assert main(["info", "--estimator", "rigde"]) == 1
+    assert "estimator='rigde' is not known" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastsl._version import __version__
 
 if TYPE_CHECKING:
+    from fastsl.explanation import explain as explain
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
     from fastsl.phantom import make_phantom as make_phantom
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Neighbours": "fastsl.neighbours",
     "SearchLight": "fastsl.searchlight",
+    "explain": "fastsl.explanation",
     "make_phantom": "fastsl.phantom",
     "search_light": "fastsl.search",
     "sphere_neighbours": "fastsl.neighbours",
 }
 
-__all__ = ["Neighbours", "SearchLight", "__version__", "make_phantom", "search_light", "sphere_neighbours"]
+__all__ = ["Neighbours", "SearchLight", "__version__", "explain", "make_phantom", "search_light", "sphere_neighbours"]
 
 
 def __getattr__(name: str) -> Any:

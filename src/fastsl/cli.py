@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastsl._version import __version__
@@ -53,7 +54,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="logo|N",
         help="leave one group out, or N folds (default: logo with --groups, else 5)",
     )
-    how.add_argument("--scoring", metavar="NAME", help="a scikit-learn scorer (default: accuracy, r2 for regressors)")
+    how.add_argument(
+        "--split",
+        metavar="COLUMN",
+        help="train on the rows where this column says 'train', test on those that say 'test' (in place of --cv)",
+    )
+    how.add_argument(
+        "--scoring",
+        nargs="+",
+        metavar="NAME",
+        help="one or more scikit-learn scorers (default: accuracy, r2 for regressors)",
+    )
     how.add_argument(
         "--min-voxels", type=int, default=1, metavar="N", help="smaller spheres score NaN (default: %(default)s)"
     )
@@ -64,12 +75,29 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--out", required=True, metavar="DIR", help="folder for scores.nii.gz, n_voxels.nii.gz and result.json"
     )
+    out.add_argument(
+        "--keep-predictions",
+        action="store_true",
+        help="also write every sphere's held-out predictions: predictions.npy, decisions.npy, predictions.tsv",
+    )
+    out.add_argument("--keep-confusion", action="store_true", help="also write confusion.npy, a matrix for each sphere")
     out.add_argument("--picture", action="store_true", help="also draw scores.png (needs matplotlib)")
     out.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
     out.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
-    info = commands.add_parser("info", help="versions, threads, cache, and what n_jobs=-1 would use here")
+    info = commands.add_parser(
+        "info", help="versions, threads, cache; with --estimator: which path a run would take, and how long"
+    )
     info.add_argument("--json", action="store_true", help="for programs")
+    info.add_argument("--estimator", metavar="NAME", help="explain and time a run with this estimator")
+    info.add_argument("--scoring", nargs="+", metavar="NAME", help="of that run")
+    info.add_argument("--cv", type=int, default=6, metavar="N", help="folds of that run (default: %(default)s)")
+    info.add_argument("--volumes", type=int, default=120, metavar="N", help="images (default: %(default)s)")
+    info.add_argument(
+        "--voxels", type=int, default=257, metavar="N", help="voxels in a sphere (default: %(default)s: 8 mm at 2 mm)"
+    )
+    info.add_argument("--spheres", type=int, default=235_375, metavar="N", help="(default: %(default)s, 2 mm brain)")
+    info.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="threads (default: all)")
 
     phantom = commands.add_parser("phantom", help="write a made-up data set with a known answer")
     phantom.add_argument("folder", metavar="DIR")
@@ -78,11 +106,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def one_or_list(names: list[str] | None) -> str | list[str] | None:
+    """Scorers of the command line as ``scoring`` takes them."""
+    return names[0] if names is not None and len(names) == 1 else names
+
+
 def _info(arguments: argparse.Namespace) -> None:
     from fastsl.info import collect, describe
 
     facts = collect()
-    print(json.dumps(facts, indent=2) if arguments.json else describe(facts))
+    if arguments.estimator is None:
+        print(json.dumps(facts, indent=2) if arguments.json else describe(facts))
+        return
+    from fastsl.explanation import explain
+
+    explanation = explain(
+        arguments.estimator,
+        arguments.volumes,
+        arguments.voxels,
+        arguments.cv,
+        n_spheres=arguments.spheres,
+        scoring=one_or_list(arguments.scoring),
+        n_jobs=arguments.n_jobs,
+    )
+    if arguments.json:
+        print(json.dumps({**facts, "explanation": {**asdict(explanation), "seconds": explanation.seconds}}, indent=2))
+    else:
+        print(explanation)
 
 
 def _phantom(arguments: argparse.Namespace) -> None:

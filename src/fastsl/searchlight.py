@@ -101,7 +101,7 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     keep_predictions : bool or path, default=False
         Keep the held-out predictions and decision values of every sphere, in memory; a folder keeps them there, as
-        ``predictions.npy`` and ``decisions.npy``, written block by block.
+        ``predictions.npy`` and ``decisions.npy``, written block by block (and ``confusion.npy``).
 
     keep_confusion : bool, default=False
         Keep the confusion matrix of every sphere (classifiers).
