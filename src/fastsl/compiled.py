@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders.plan import Plan
-from fastsl.kept import PredictionRows, evidence
+from fastsl.kept import PredictionRows
 from fastsl.matrix import means_subtracted
 from fastsl.metrics import Metric, score
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Decoded, Troubles
-from fastsl.predictions import HeldOut
 
 _NOT_A_NUMBER = 3
 _STATUS = {
@@ -57,7 +56,8 @@ class CompiledEngine:
         """Folds that cannot be scored, by made-up predictions: a score that cannot work is an error before any work."""
         plan = self._plan
         reasons = dict(self._untrained)
-        for fold, held_out in enumerate(plan.held_out(np.zeros((1, plan.n_out)))):
+        made_up = np.random.default_rng(0).standard_normal((1, plan.n_out))
+        for fold, held_out in enumerate(plan.held_out(made_up)):
             if held_out is None:
                 continue
             try:
@@ -103,7 +103,7 @@ class CompiledEngine:
                 if fold not in self._unscored[name]:
                     scores[i, fold] = score(metric, held_out)
             if rows is not None:
-                _put(rows, fold, held_out)
+                rows.put(fold, slice(None), held_out)
         troubles = self._troubles(status)
         if rows is None:
             return Decoded(scores, troubles)
@@ -118,11 +118,3 @@ class CompiledEngine:
             for fold, text in reasons.items():
                 troubles.folds[f"fold {fold}: {text}"] = 1
         return troubles
-
-
-def _put(rows: PredictionRows, fold: int, held_out: HeldOut) -> None:
-    if held_out.classes is None:
-        rows.put_values(fold, slice(None), held_out.values[:, :, 0])
-    else:
-        places = np.where(held_out.failed[:, None], -1, held_out.predicted)
-        rows.put_classes(fold, slice(None), places, evidence(held_out), held_out.classes)

@@ -11,7 +11,6 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, NotFittedError
 from sklearn.model_selection import cross_validate
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +20,7 @@ from fastsl.folds import Folds
 from fastsl.kept import PredictionRows
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Decoded, Troubles
+from fastsl.predictions import ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,33 +102,20 @@ def _decode_spheres(question: _Question, neighbours: Neighbours) -> Decoded:
             scores[i, :, centre] = result[f"test_{name}"]
         if rows is not None:
             for fold, fitted in enumerate(result["estimator"]):
-                _put(rows, fold, centre, fitted, sphere[folds.test[fold]])
+                if _is_fitted(fitted):  # a fold that could not be fitted has no predictions
+                    test = folds.test[fold]
+                    rows.put(fold, slice(centre, centre + 1), ask(fitted, sphere[test], question.y[test]))
     if rows is None:
         return Decoded(scores, troubles)
     return Decoded(scores, troubles, rows.predicted, rows.decision)
 
 
-def _put(rows: PredictionRows, fold: int, centre: int, fitted: Any, X_test: NDArray[Any]) -> None:
-    """Predict once more with the fitted estimator; one that could not be fitted leaves no predictions."""
+def _is_fitted(estimator: Any) -> bool:
     try:
-        check_is_fitted(fitted)
+        check_is_fitted(estimator)
     except NotFittedError:
-        return
-    place = slice(centre, centre + 1)
-    predicted = fitted.predict(X_test)
-    if not is_classifier(fitted):
-        rows.put_values(fold, place, predicted.reshape(1, -1))
-        return
-    classes = fitted.classes_
-    if hasattr(fitted, "decision_function"):
-        evidence = fitted.decision_function(X_test)
-    elif hasattr(fitted, "predict_proba"):
-        evidence = fitted.predict_proba(X_test)
-        evidence = evidence[:, 1] if len(classes) == 2 else evidence
-    else:
-        evidence = np.full((len(X_test), 0), np.nan)
-    places = np.searchsorted(classes, predicted)
-    rows.put_classes(fold, place, places[None], evidence.reshape(1, len(X_test), -1), classes)
+        return False
+    return True
 
 
 def _score_itself(estimator: Any, sphere: Any, y: Any, groups: Any) -> float:

@@ -35,14 +35,15 @@ class Keep:
 def evidence(held_out: HeldOut) -> NDArray[np.float64]:
     """Decision values, or probabilities of a decoder that has none; (n_centres, n_test, n_columns).
 
-    One column for a regressor and for two classes (larger speaks for the second), else one a class.
+    One column for two classes (larger speaks for the second), else one a class. No column: the decoder has neither.
     """
-    decision = held_out.decision
-    if decision is None:
-        probability = held_out.probability
-        assert probability is not None
-        decision = probability[:, :, 1] if probability.shape[2] == 2 else probability
-    return decision[:, :, None] if decision.ndim == 2 else decision
+    if held_out.decision is not None:
+        values = held_out.decision
+    elif held_out.probability is not None:
+        values = held_out.probability[:, :, 1] if held_out.probability.shape[2] == 2 else held_out.probability
+    else:
+        return np.empty((*held_out.predicted.shape, 0))
+    return values[:, :, None] if values.ndim == 2 else values
 
 
 def n_decisions(estimator: Any, classes: NDArray[Any] | None) -> int:
@@ -74,23 +75,21 @@ class PredictionRows:
         )
         self.decision = np.full((*shape, 0 if classes is None else n_columns), np.nan, np.float32)
 
-    def put_values(self, fold: int, centres: slice, values: NDArray[np.float64]) -> None:
-        """Take a regressor's predictions (n_centres, n_test) of one fold, for the spheres ``centres``."""
-        self.predicted[self._rows.of_fold[fold], centres] = values.T
-
-    def put_classes(
-        self, fold: int, centres: slice, places: NDArray[Any], evidence: NDArray[np.float64], fold_classes: NDArray[Any]
-    ) -> None:
-        """Take a classifier's: ``places`` (n_centres, n_test) in ``fold_classes``, and its :func:`evidence`."""
-        assert self._classes is not None
+    def put(self, fold: int, centres: slice, held_out: HeldOut) -> None:
+        """Take the predictions of one fold for the spheres ``centres``."""
         rows = self._rows.of_fold[fold]
-        self.predicted[rows, centres] = np.where(places < 0, -1, np.searchsorted(self._classes, fold_classes)[places]).T
-        n_columns = self.decision.shape[2]
-        if evidence.shape[2] == n_columns and len(fold_classes) == len(self._classes):
-            self.decision[rows, centres] = evidence.transpose(1, 0, 2)
-        elif len(fold_classes) < len(self._classes) and n_columns == len(self._classes):
-            columns = np.concatenate([-evidence, evidence], axis=2) if len(fold_classes) == 2 else evidence
-            for column, k in enumerate(np.searchsorted(self._classes, fold_classes)):
+        if self._classes is None or held_out.classes is None:
+            self.predicted[rows, centres] = held_out.values[:, :, 0].T
+            return
+        known = np.searchsorted(self._classes, held_out.classes)
+        self.predicted[rows, centres] = np.where(held_out.failed[:, None], -1, known[held_out.predicted]).T
+        columns, n_columns = evidence(held_out), self.decision.shape[2]
+        if len(known) == len(self._classes) and columns.shape[2] == n_columns:
+            self.decision[rows, centres] = columns.transpose(1, 0, 2)
+        elif len(known) < len(self._classes) == n_columns and columns.shape[2] > 0:
+            if columns.shape[2] == 1:
+                columns = np.concatenate([-columns, columns], axis=2)
+            for column, k in enumerate(known):
                 self.decision[rows, centres, k] = columns[:, :, column].T
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
+from sklearn.base import is_classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,28 @@ class HeldOut:
     def probability(self) -> NDArray[np.float64] | None:
         """What ``predict_proba`` returns, shape (n_centres, n_test, n_classes); None where the decoder has none."""
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class Answers(HeldOut):
+    """What a fitted scikit-learn estimator said of the test samples; of one sphere, so ``n_centres`` is 1."""
+
+    predicted: NDArray[np.int64] | None = None  # type: ignore[assignment]
+    decision: NDArray[np.float64] | None = None
+    probability: NDArray[np.float64] | None = None
+
+
+def ask(fitted: Any, X: NDArray[Any], y_true: NDArray[Any]) -> HeldOut:
+    """Predictions of a fitted estimator for the samples X (n_test, n_voxels)."""
+    labels = fitted.predict(X)
+    if not is_classifier(fitted):
+        return HeldOut(y_true, np.asarray(labels, dtype=np.float64).reshape(1, -1, 1))
+    decision = fitted.decision_function(X)[None] if hasattr(fitted, "decision_function") else None
+    probability = fitted.predict_proba(X)[None] if hasattr(fitted, "predict_proba") else None
+    values = np.zeros((1, len(X), 1))
+    return Answers(
+        y_true, values, fitted.classes_, np.searchsorted(fitted.classes_, labels)[None], decision, probability
+    )
 
 
 class LogOdds(HeldOut):

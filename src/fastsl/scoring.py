@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 
+from fastsl.block_metric import BlockMetric
 from fastsl.metrics import CLASSIFIER_METRICS, METRICS, REGRESSOR_METRICS, Metric, score_by_replay
 
 #: Name of the only score where ``scoring`` is not a collection.
@@ -108,6 +109,8 @@ def _compiled_metric(scoring: Any, *, classifier: bool) -> tuple[Metric | None, 
                 f"{', '.join(fitting)}."
             )
         return METRICS[scoring], f"{scoring} of all spheres at once"
+    if isinstance(scoring, BlockMetric):
+        return scoring.of_block, f"{getattr(scoring, '__name__', 'a metric')} of all spheres at once"
     if isinstance(scoring, str):
         return score_by_replay(get_scorer(scoring)), f"{scoring} sphere by sphere"
     if isinstance(scoring, type(get_scorer("accuracy"))):

@@ -48,7 +48,8 @@ def find_decoder(estimator: Any, folds: Folds) -> tuple[PlanFunction | None, str
     decoder = REGISTRY.get(type(estimator))
     if decoder is None:
         return None, f"{name} has no compiled decoder"
-    estimator._validate_params()  # scikit-learn's own check of names and ranges, which its fit would make
+    if hasattr(estimator, "_parameter_constraints"):
+        estimator._validate_params()  # scikit-learn's own check of names and ranges, which its fit would make
     refusal = decoder.refuse(estimator)
     weights = getattr(estimator, "class_weight", None)
     if refusal is None and isinstance(weights, Mapping) and min(weights.values(), default=1) <= 0:
