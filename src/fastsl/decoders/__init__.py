@@ -23,18 +23,24 @@ from fastsl.folds import Folds
 
 @dataclass(frozen=True)
 class Decoder:
-    """Functions of one compiled decoder; see the module's docstring."""
+    """One compiled decoder; see the module's docstring.
+
+    ``how`` says in a few words which path it takes; ``examples`` are the estimators that the benchmark measures, one
+    with default parameters where there is none.
+    """
 
     refuse: Callable[[Any], str | None]
     plan: PlanFunction
+    how: str = ""
+    examples: tuple[Any, ...] = ()
 
 
 REGISTRY: dict[type, Decoder] = {
-    LinearSVC: Decoder(linear_svc.refuse, linear_svc.plan),
-    Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor),
-    RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier),
-    RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor),
-    RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier),
+    LinearSVC: Decoder(linear_svc.refuse, linear_svc.plan, "Gram or features; Newton on the active set"),
+    Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor, "Gram or features; all folds from one inverse"),
+    RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
+    RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),
+    RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
 }
 
 
