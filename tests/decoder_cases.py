@@ -2,6 +2,8 @@
 
 import numpy as np
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 #: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
@@ -65,9 +67,20 @@ CASES = {
         RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
     ),
 }
+CASES[GaussianNB] = (
+    GaussianNB(),
+    GaussianNB(var_smoothing=1e-2),
+    GaussianNB(var_smoothing=0.0),
+)
+CASES[NearestCentroid] = (
+    NearestCentroid(),
+    NearestCentroid(priors="empirical"),
+)
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
 PLAIN = [
+    GaussianNB(),
+    NearestCentroid(priors="empirical"),
     linear_svc(C=0.1, class_weight="balanced"),
     linear_svc(loss="hinge", C=0.05),
     Ridge(2.0),

@@ -98,6 +98,11 @@ class LogLikelihoods(HeldOut):
     """Joint log-likelihood of every class, one column each even for two: naive Bayes. Has no decision function."""
 
     @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the likeliest class, the only one where a fold was trained on one."""
+        return self.values.argmax(axis=2)
+
+    @property
     def decision(self) -> None:
         """None: naive Bayes of scikit-learn has probabilities only."""
         return
@@ -106,6 +111,30 @@ class LogLikelihoods(HeldOut):
     def probability(self) -> NDArray[np.float64]:
         """Of each class, shape (n_centres, n_test, n_classes)."""
         return softmax(self.values, axis=2)
+
+
+class NearestMeans(HeldOut):
+    """Two columns a class: what predicts (larger is nearer), then discriminant scores: nearest centroids."""
+
+    @property
+    def _scores(self) -> NDArray[np.float64]:
+        return self.values[:, :, self.values.shape[2] // 2 :]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the nearest class; the first of those that tie."""
+        return self.values[:, :, : self.values.shape[2] // 2].argmax(axis=2)
+
+    @property
+    def decision(self) -> NDArray[np.float64]:
+        """Discriminant scores, their difference for two classes."""
+        scores = self._scores
+        return scores[:, :, 1] - scores[:, :, 0] if scores.shape[2] == 2 else scores
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_centres, n_test, n_classes)."""
+        return softmax(self._scores, axis=2)
 
 
 class Votes(HeldOut):

@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any
 
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
-from fastsl.decoders import linear_svc, ridge, scaled
+from fastsl.decoders import gaussian, linear_svc, ridge, scaled
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -40,6 +42,8 @@ REGISTRY: dict[type, Decoder] = {
     Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor, "Gram or features; all folds from one inverse"),
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
     RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),
+    GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
+    NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
 }
 

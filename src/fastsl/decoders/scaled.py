@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastsl._kernels.block import Block
+from fastsl.decoders.local import localise
 from fastsl.decoders.plan import Plan, PlanFunction
 from fastsl.folds import Folds
 from fastsl.matrix import subtract_means
@@ -37,9 +38,9 @@ def plan(plan_decoder: PlanFunction, estimator: Pipeline, y: NDArray[Any], folds
     outputs = [part.outputs[0] for part in parts]
 
     def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        ids, indices = np.unique(block.indices, return_inverse=True)
-        raw = block.X[ids] + block.means[ids, None].astype(np.float32)
-        local = block._replace(indices=indices.reshape(-1).astype(np.int32))
+        voxels, indices = localise(block)
+        raw = block.X[voxels] + block.means[voxels, None].astype(np.float32)
+        local = block._replace(indices=indices)
         status[:] = np.where(np.diff(block.indptr) < block.min_voxels, -1, 0)
         code = np.empty_like(status)
         for part, start, train in zip(parts, starts, folds.train, strict=False):
