@@ -1,7 +1,7 @@
 """Estimators that the registry-driven tests go through: parameter sets of every compiled decoder."""
 
 import numpy as np
-from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
@@ -76,9 +76,20 @@ CASES[NearestCentroid] = (
     NearestCentroid(),
     NearestCentroid(priors="empirical"),
 )
+#: lbfgs ends where its objective stops falling, with decisions right to 1e-7: Newton goes on.
+TIGHT = {"tol": 1e-9, "max_iter": 10**5, "solver": "newton-cholesky"}
+CASES[LogisticRegression] = (
+    LogisticRegression(**TIGHT),
+    LogisticRegression(C=1e-3, **TIGHT),
+    LogisticRegression(C=30.0, **TIGHT),
+    LogisticRegression(class_weight="balanced", **TIGHT),
+    LogisticRegression(class_weight={0: 3.0, 1: 0.5}, C=0.1, **TIGHT),
+    LogisticRegression(fit_intercept=False, **TIGHT),
+)
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
 PLAIN = [
+    LogisticRegression(C=0.1, **TIGHT),
     GaussianNB(),
     NearestCentroid(priors="empirical"),
     linear_svc(C=0.1, class_weight="balanced"),

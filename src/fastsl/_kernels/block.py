@@ -91,3 +91,12 @@ def write_problem(problems, q, f, out):
     for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
         out[place] = f[i]
         place += 1
+
+
+@helper
+def most_targets(problems):
+    """Largest number of targets of a fold."""
+    most = 1
+    for fold in range(len(problems.of_fold) - 1):
+        most = max(most, problems.of_fold[fold + 1] - problems.of_fold[fold])
+    return most

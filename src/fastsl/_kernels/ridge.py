@@ -9,19 +9,10 @@ averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 import numba as nb
 import numpy as np
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.block import PER_TASK, allocate, most_targets, read_sphere
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve
 from fastsl._kernels.waist import features_ridge, leverages
 from fastsl._runtime.jit import entry, helper
-
-
-@helper
-def most_targets(problems):
-    """Largest number of targets of a fold."""
-    most = 1
-    for fold in range(len(problems.of_fold) - 1):
-        most = max(most, problems.of_fold[fold + 1] - problems.of_fold[fold])
-    return most
 
 
 @helper

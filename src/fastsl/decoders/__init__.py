@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
-from fastsl.decoders import gaussian, linear_svc, ridge, scaled
+from fastsl.decoders import gaussian, linear_svc, logistic, ridge, scaled
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -42,6 +42,7 @@ REGISTRY: dict[type, Decoder] = {
     Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor, "Gram or features; all folds from one inverse"),
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
     RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),
+    LogisticRegression: Decoder(logistic.refuse, logistic.plan, "Gram or features; Newton"),
     GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
     NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
