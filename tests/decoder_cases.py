@@ -1,6 +1,7 @@
 """Estimators that the registry-driven tests go through: parameter sets of every compiled decoder."""
 
 import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.svm import LinearSVC
 
@@ -10,6 +11,10 @@ CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
 
 def linear_svc(**parameters):
     return LinearSVC(**{**CONVERGED, **parameters})
+
+
+def lda(shrinkage="auto", solver="lsqr", **parameters):
+    return LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage, **parameters)
 
 
 #: Parameter sets that are tried for each registered type.
@@ -64,6 +69,14 @@ CASES = {
         RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
         RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
     ),
+    LinearDiscriminantAnalysis: (
+        lda(0.3),
+        lda(1e-3),
+        lda(1),
+        lda(0.1, solver="eigen", n_components=1),
+        lda(),
+        lda(solver="eigen"),
+    ),
 }
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
@@ -74,6 +87,8 @@ PLAIN = [
     RidgeClassifier(2.0, class_weight="balanced"),
     RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
     RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+    lda(0.2),
+    lda(),
 ]
 
 

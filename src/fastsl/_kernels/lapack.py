@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic, overload
 
-_LOWER, _NO_TRANSPOSE = ord("L"), ord("N")
+_LOWER, _NO_TRANSPOSE, _TRANSPOSE = ord("L"), ord("N"), ord("T")
 _POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32)}
 
 
@@ -83,6 +83,20 @@ def _syrk_compiled(B, K):
     def implementation(B, K):
         n, p = K.shape[0], B.shape[0]
         _dsyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 0.0, K, n))
+
+    return implementation
+
+
+def syrk_rows(B, K):
+    """Upper triangle of ``K = B @ B.T`` for ``B`` of shape (n, n_voxels), both float64."""
+    K[:] = B @ B.T
+
+
+@overload(syrk_rows)
+def _syrk_rows_compiled(B, K):
+    def implementation(B, K):
+        n, p = B.shape
+        _dsyrk((_LOWER, _TRANSPOSE, n, p, 1.0, B, p, 0.0, K, K.shape[1]))
 
     return implementation
 

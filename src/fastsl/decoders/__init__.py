@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.svm import LinearSVC
 
-from fastsl.decoders import linear_svc, ridge
+from fastsl.decoders import lda, linear_svc, ridge
 from fastsl.decoders.plan import Plan
 from fastsl.folds import Folds
 
@@ -35,6 +36,7 @@ REGISTRY: dict[type, Decoder] = {
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier),
     RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier),
+    LinearDiscriminantAnalysis: Decoder(lda.refuse, lda.plan),
 }
 
 
