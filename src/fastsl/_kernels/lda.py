@@ -7,19 +7,25 @@ with C_k the covariance (divided by n_k) of the class's data, m_k its mean and p
 and every g_k the same. Automatic shrinkage: D_k holds the standard deviations of the class, C_k is what remains when
 they are divided out, and g_k is chosen by Ledoit and Wolf (2004, J. Multivariate Anal. 88:365).
 
-Data z = x - m are shifted by the voxels' means m. Differences between scores do not notice; the scores themselves do:
-score_k(x) = score_k(z) + z' S^-1 m + 1/2 m' S^-1 m, which only matters to three classes or more.
-
 S is low rank plus diagonal, so spheres with many voxels solve a system of the order of the training samples (Woodbury).
 """
 
-from typing import NamedTuple
-
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
 from fastsl._kernels.block import PER_TASK
+from fastsl._kernels.discriminant import (
+    allocate_space,
+    class_mean,
+    count_vectors,
+    cut,
+    dot,
+    make_vector,
+    means_at,
+    read_samples,
+    write_from_weights,
+    write_scores,
+)
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk, syrk_rows
 from fastsl._runtime.jit import entry, helper
 
@@ -27,148 +33,6 @@ from fastsl._runtime.jit import entry, helper
 _SINGULAR_PIVOT = 1e-13
 #: So is a diagonal of S below this part of the voxel's variance, where rounding decides whether it is above zero.
 _SINGULAR_DIAGONAL = 1e-10
-
-
-class ClassFolds(NamedTuple):
-    """The classes of the training samples of every fold. A fold with one class has none here and no results."""
-
-    train: NDArray[np.int64]  # training samples, fold after fold, class after class
-    class_ptr: NDArray[np.int64]  # (n_entries + 1,) into train; an entry is a class in a fold
-    of_fold: NDArray[np.int64]  # (n_folds + 1,) into the entries
-    prior: NDArray[np.float64]  # (n_entries,)
-    test: NDArray[np.int64]  # test samples, fold after fold
-    test_ptr: NDArray[np.int64]  # (n_folds + 1,) into test
-    out_ptr: NDArray[np.int64]  # (n_folds + 1,) into the row of results of a sphere
-    most: int  # largest number of classes of a fold
-
-
-class Space(NamedTuple):
-    """Work space of a task, flat: every sphere cuts its own matrices from it."""
-
-    Z: NDArray[np.float64]  # samples, and the means as one row more (n_samples + 1, n_voxels)
-    R: NDArray[np.float64]  # centred training samples and some vectors, in voxels
-    A: NDArray[np.float64]  # square
-    C: NDArray[np.float64]  # square
-    rows: NDArray[np.float64]  # right-hand sides
-
-
-@helper
-def allocate_space(block, folds, start, stop):
-    """Work space for the spheres ``start`` to ``stop - 1``."""
-    n, largest, order = block.X.shape[1], 1, 1
-    for b in range(start, stop):
-        p = block.indptr[b + 1] - block.indptr[b]
-        largest = max(largest, p)
-        order = max(order, p if p < block.features_below else n + folds.most + 1)
-    return Space(
-        np.empty((n + 1) * largest),
-        np.empty((n + folds.most + 1) * largest),
-        np.empty(order * order),
-        np.empty(order * order),
-        np.empty((folds.most + 1) * max(order, largest)),
-    )
-
-
-@helper
-def cut(flat, n_rows, n_columns):
-    """A matrix without gaps from the beginning of ``flat``."""
-    return flat[: n_rows * n_columns].reshape(n_rows, n_columns)
-
-
-@helper
-def read_samples(block, b, space):
-    """Z (n_samples + 1, n_voxels): the samples of sphere b, and the means that were subtracted from them."""
-    n, first, last = block.X.shape[1], block.indptr[b], block.indptr[b + 1]
-    Z = cut(space.Z, n + 1, last - first)
-    for q in range(last - first):
-        voxel = block.indices[first + q]
-        for i in range(n):
-            Z[i, q] = block.X[voxel, i]
-        Z[n, q] = block.means[voxel]
-    return Z
-
-
-@helper
-def _n_vectors(Z, k):
-    """How many S^-1 v are needed: one for two classes; else one a class, and one for the means if there are any."""
-    if k == 2:
-        return 1
-    last = Z.shape[0] - 1
-    for q in range(Z.shape[1]):
-        if Z[last, q] != 0.0:
-            return k + 1
-    return k
-
-
-@helper
-def class_mean(Z, S, mean):
-    """Mean of the rows ``S``."""
-    for q in range(Z.shape[1]):
-        mean[q] = 0.0
-    for i in S:
-        for q in range(Z.shape[1]):
-            mean[q] += Z[i, q]
-    for q in range(Z.shape[1]):
-        mean[q] /= S.shape[0]
-
-
-@helper
-def _vector(t, k, mean, Z, v):
-    """Vector t: the difference of two class means; or the mean of class t; or the voxels' means."""
-    for q in range(Z.shape[1]):
-        if k == 2:
-            v[q] = mean[1, q] - mean[0, q]
-        elif t < k:
-            v[q] = mean[t, q]
-        else:
-            v[q] = Z[Z.shape[0] - 1, q]
-
-
-@helper
-def dot(a, b):
-    """Scalar product, in four sums that do not wait for each other."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    n = a.shape[0] // 4 * 4
-    for q in range(0, n, 4):
-        s0 += a[q] * b[q]
-        s1 += a[q + 1] * b[q + 1]
-        s2 += a[q + 2] * b[q + 2]
-        s3 += a[q + 3] * b[q + 3]
-    for q in range(n, a.shape[0]):
-        s0 += a[q] * b[q]
-    return (s0 + s1) + (s2 + s3)
-
-
-@helper
-def _write_scores(folds, fold, F, at_mean, half_square, out):
-    """Scores of the test samples, from F[t, i] = z_i' S^-1 v_t and at_mean[t, k] = m_k' S^-1 v_t."""
-    first, place = folds.of_fold[fold], folds.out_ptr[fold]
-    k = folds.of_fold[fold + 1] - first
-    for t in range(1 if k == 2 else k):
-        if k == 2:
-            offset = np.log(folds.prior[first + 1] / folds.prior[first]) - 0.5 * (at_mean[0, 0] + at_mean[0, 1])
-        else:
-            offset = np.log(folds.prior[first + t]) - 0.5 * at_mean[t, t]
-        for i in folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]:
-            out[place] = F[t, i] + offset
-            if F.shape[0] > k and k > 2:
-                out[place] += F[k, i] + half_square
-            place += 1
-
-
-@helper
-def _write_from_weights(folds, fold, Z, mean, weights, out):
-    """Scores from the weights S^-1 v_t in voxels, (n_vectors, n_voxels)."""
-    k = folds.of_fold[fold + 1] - folds.of_fold[fold]
-    nv = weights.shape[0]
-    F, at_mean = np.empty((nv, Z.shape[0])), np.empty((nv, k))
-    for t in range(nv):
-        for i in folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]:
-            F[t, i] = dot(Z[i], weights[t])
-        for c in range(k):
-            at_mean[t, c] = dot(mean[c], weights[t])
-    half_square = 0.5 * dot(Z[Z.shape[0] - 1], weights[nv - 1])
-    _write_scores(folds, fold, F, at_mean, half_square, out)
 
 
 @helper
@@ -186,6 +50,35 @@ def ledoit_wolf(squares, fourth, trace, m, p):
 
 
 @helper
+def _fixed_system(G, n_voxels, folds, fold, gamma, mean, at_mean, root, A):
+    """A = b I + W^1/2 R R' W^1/2 with W = diag(root)^2, see :func:`_fixed_gram_fold`; returns b.
+
+    R R' is G without its means over classes in rows and columns: ``mean`` and ``at_mean`` get the Gram's rows and
+    entries averaged over classes.
+    """
+    first, start = folds.of_fold[fold], folds.class_ptr[folds.of_fold[fold]]
+    m = root.shape[0]
+    S, of = folds.train[start : start + m], np.empty(m, np.int64)
+    b, largest = 0.0, 0.0
+    for c in range(mean.shape[0]):
+        own = folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start
+        class_mean(G, S[own[0] : own[1]], mean[c])
+        means_at(folds, first, mean[c], at_mean[c])
+        trace, prior = 0.0, folds.prior[first + c] / (own[1] - own[0])
+        for i in range(own[0], own[1]):
+            of[i], root[i] = c, np.sqrt((1.0 - gamma) * prior)
+            trace += G[S[i], S[i]] - 2.0 * mean[c, S[i]] + at_mean[c, c]
+            largest = max(largest, gamma * G[S[i], S[i]] / n_voxels)
+        b += gamma * prior * trace / n_voxels
+    for i in range(m):
+        for j in range(i, m):
+            centred = G[S[i], S[j]] - mean[of[i], S[j]] - mean[of[j], S[i]] + at_mean[of[i], of[j]]
+            A[i, j] = root[i] * root[j] * centred
+        A[i, i] += b
+    return b if b > _SINGULAR_PIVOT * largest else 0.0
+
+
+@helper
 def _fixed_gram_fold(Z, G, folds, fold, gamma, space, out):
     """Fixed shrinkage from the Gram matrix G of the samples and the means.
 
@@ -193,43 +86,22 @@ def _fixed_gram_fold(Z, G, folds, fold, gamma, space, out):
 
         S^-1 v = (v - R' c) / b,    c = W^1/2 (b I + W^1/2 R R' W^1/2)^-1 W^1/2 R v
 
-    and every product is one of G: R R' is G without its means over classes in rows and columns.
+    and F[t, i] = z_i' S^-1 v_t is made of products that are all in G.
     """
     first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
-    k, start, stop = last - first, folds.class_ptr[first], folds.class_ptr[last]
-    m, n1, nv = stop - start, G.shape[0], _n_vectors(Z, last - first)
-    S, A, rows = folds.train[start:stop], cut(space.A, stop - start, stop - start), cut(space.rows, nv, stop - start)
-    mean, root, of = np.empty((k, n1)), np.empty(m), np.empty(m, np.int64)
-    F, at_mean = np.empty((nv, n1)), np.empty((max(nv, k), k))
-    b = 0.0
-    for c in range(k):
-        own = folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start
-        class_mean(G, S[own[0] : own[1]], mean[c])
-        size, trace = own[1] - own[0], 0.0
-        square = _mean_at(mean[c], S[own[0] : own[1]])
-        for i in range(own[0], own[1]):
-            of[i], root[i] = c, np.sqrt((1.0 - gamma) * folds.prior[first + c] / size)
-            trace += G[S[i], S[i]] - 2.0 * mean[c, S[i]] + square
-        b += gamma * folds.prior[first + c] * trace / size / Z.shape[1]
-    if not b > 0.0:
-        return 1
-    for c in range(k):
-        _means_at(folds, first, mean[c], at_mean[c])
-    for i in range(m):
-        for j in range(i, m):
-            centred = G[S[i], S[j]] - mean[of[i], S[j]] - mean[of[j], S[i]] + at_mean[of[i], of[j]]
-            A[i, j] = root[i] * root[j] * centred
-        A[i, i] += b
-    if cholesky(A, m) != 0:
+    k, start, n1 = last - first, folds.class_ptr[first], G.shape[0]
+    m, nv = folds.class_ptr[last] - start, count_vectors(Z, last - first)
+    S, A, rows = folds.train[start : start + m], cut(space.A, m, m), cut(space.rows, nv, m)
+    mean, root, F, at_mean = np.empty((k, n1)), np.empty(m), np.empty((nv, n1)), np.empty((max(nv, k), k))
+    b = _fixed_system(G, Z.shape[1], folds, fold, gamma, mean, at_mean, root, A)
+    if not b > 0.0 or cholesky(A, m) != 0:
         return 1
     for t in range(nv):
-        if t == k:
-            F[t] = G[n1 - 1]
-        else:
-            _vector(t, k, mean, G, F[t])
-        _means_at(folds, first, F[t], at_mean[t])
-        for i in range(m):
-            rows[t, i] = root[i] * (F[t, S[i]] - at_mean[t, of[i]])
+        make_vector(t, k, mean, G, F[t])
+        means_at(folds, first, F[t], at_mean[t])
+        for c in range(k):
+            for i in range(folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start):
+                rows[t, i] = root[i] * (F[t, S[i]] - at_mean[t, c])
     cholesky_solve(A, m, rows, nv)
     for t in range(nv):
         for i in range(m):
@@ -242,24 +114,9 @@ def _fixed_gram_fold(Z, G, folds, fold, gamma, space, out):
                     F[t, j] -= (rows[t, i] - average) * G[S[i], j]
         for j in range(n1):
             F[t, j] /= b
-        _means_at(folds, first, F[t], at_mean[t])
-    _write_scores(folds, fold, F, at_mean, 0.5 * F[nv - 1, n1 - 1], out)
+        means_at(folds, first, F[t], at_mean[t])
+    write_scores(folds, fold, F, at_mean, 0.5 * F[nv - 1, n1 - 1], out)
     return 0
-
-
-@helper
-def _mean_at(f, S):
-    total = 0.0
-    for i in S:
-        total += f[i]
-    return total / S.shape[0]
-
-
-@helper
-def _means_at(folds, first, f, means):
-    """Mean of f over the training samples of each class."""
-    for c in range(means.shape[0]):
-        means[c] = _mean_at(f, folds.train[folds.class_ptr[first + c] : folds.class_ptr[first + c + 1]])
 
 
 @helper
@@ -282,6 +139,20 @@ def _centre_class(Z, S, standardise, mean, scale, R):
 
 
 @helper
+def _shrinkage_of_rows(R, space):
+    """Ledoit and Wolf's shrinkage of a class, and tr(R R'), from R R': fewer samples than voxels."""
+    m = R.shape[0]
+    C = cut(space.C, m, m)
+    syrk_rows(R, C)
+    squares, fourth, trace = 0.0, 0.0, 0.0
+    for i in range(m):
+        squares += 2.0 * dot(C[i, i + 1 :], C[i, i + 1 :]) + C[i, i] ** 2
+        fourth += C[i, i] ** 2
+        trace += C[i, i]
+    return ledoit_wolf(squares, fourth, trace, m, R.shape[1]), trace
+
+
+@helper
 def _auto_gram_fold(Z, folds, fold, space, out):
     """Automatic shrinkage: S = R' R + diag(w) with rows R_i = (pi_k (1 - g_k) / n_k)^1/2 (z_i - m_k), so with
 
@@ -291,21 +162,14 @@ def _auto_gram_fold(Z, folds, fold, space, out):
     """
     first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
     k, start, p = last - first, folds.class_ptr[first], Z.shape[1]
-    m, nv = folds.class_ptr[last] - start, _n_vectors(Z, last - first)
+    m, nv = folds.class_ptr[last] - start, count_vectors(Z, last - first)
     R, H, rows = cut(space.R, m + nv, p), cut(space.A, m + nv, m + nv), cut(space.rows, nv, m)
     mean, scale, w, least = np.empty((k, p)), np.empty((k, p)), np.zeros(p), np.zeros(p)
     weight = np.empty(k)
     for c in range(k):
         a, b = folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start
         _centre_class(Z, folds.train[start + a : start + b], True, mean[c], scale[c], R[a:b])
-        C = cut(space.C, b - a, b - a)
-        syrk_rows(R[a:b], C)
-        squares, fourth, trace = 0.0, 0.0, 0.0
-        for i in range(b - a):
-            squares += 2.0 * dot(C[i, i + 1 :], C[i, i + 1 :]) + C[i, i] ** 2
-            fourth += C[i, i] ** 2
-            trace += C[i, i]
-        g = ledoit_wolf(squares, fourth, trace, b - a, p)
+        g, trace = _shrinkage_of_rows(R[a:b], space)
         weight[c] = folds.prior[first + c] * (1.0 - g) / (b - a)
         ridge = folds.prior[first + c] * g * trace / (b - a) / p
         for q in range(p):
@@ -322,7 +186,7 @@ def _auto_gram_fold(Z, folds, fold, space, out):
             for q in range(p):
                 R[i, q] *= scale[c, q]
     for t in range(nv):
-        _vector(t, k, mean, Z, R[m + t])
+        make_vector(t, k, mean, Z, R[m + t])
         for q in range(p):
             R[m + t, q] *= w[q]
     syrk_rows(R, H)
@@ -339,7 +203,7 @@ def _auto_gram_fold(Z, folds, fold, space, out):
                 R[m + t, q] -= rows[t, i] * R[i, q]
         for q in range(p):
             R[m + t, q] *= w[q]
-    _write_from_weights(folds, fold, Z, mean, R[m:], out)
+    write_from_weights(folds, fold, Z, mean, R[m:], out)
     return 0
 
 
@@ -347,7 +211,7 @@ def _auto_gram_fold(Z, folds, fold, space, out):
 def _features_fold(Z, folds, fold, gamma, space, out):
     """S itself, of the order of the voxels. A negative ``gamma``: automatic shrinkage."""
     first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
-    k, p, nv = last - first, Z.shape[1], _n_vectors(Z, last - first)
+    k, p, nv = last - first, Z.shape[1], count_vectors(Z, last - first)
     S, C, weights = cut(space.A, p, p), cut(space.C, p, p), cut(space.rows, nv, p)
     mean, scale, diagonal = np.empty((k, p)), np.empty(p), np.empty(p)
     for q in range(p):
@@ -378,9 +242,9 @@ def _features_fold(Z, folds, fold, gamma, space, out):
         if not S[q, q] ** 2 > _SINGULAR_PIVOT * diagonal[q]:
             return 1
     for t in range(nv):
-        _vector(t, k, mean, Z, weights[t])
+        make_vector(t, k, mean, Z, weights[t])
     cholesky_solve(S, p, weights, nv)
-    _write_from_weights(folds, fold, Z, mean, weights, out)
+    write_from_weights(folds, fold, Z, mean, weights, out)
     return 0
 
 

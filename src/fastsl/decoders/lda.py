@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import lda
+from fastsl._kernels.discriminant import ClassFolds
 from fastsl.decoders.plan import Plan, lay_out
 from fastsl.folds import Folds
 from fastsl.predictions import LogOdds
@@ -37,7 +38,7 @@ def refuse(estimator: Any) -> str | None:
     return None
 
 
-def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[lda.ClassFolds, list[NDArray[Any]]]:
+def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds, list[NDArray[Any]]]:
     """Training samples of every fold sorted by class, with the priors of the classes; and each fold's classes.
 
     Raises
@@ -69,7 +70,7 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[lda.ClassFo
     n_classes = np.diff(of_fold)
     n_columns = np.where(n_classes == 2, 1, n_classes)
     n_test = np.array([len(test) for test in folds.test])
-    packed = lda.ClassFolds(
+    packed = ClassFolds(
         train=np.concatenate([*train, np.empty(0, np.int64)]).astype(np.int64),
         class_ptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         of_fold=np.array(of_fold, dtype=np.int64),
