@@ -76,6 +76,8 @@ CASES = {
         lda(0.1, solver="eigen", n_components=1),
         lda(),
         lda(solver="eigen"),
+        lda(None, "svd"),
+        lda(None, "svd", tol=0.4, store_covariance=True),
     ),
 }
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
@@ -89,6 +91,7 @@ PLAIN = [
     RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
     lda(0.2),
     lda(),
+    lda(None, "svd"),
 ]
 
 

@@ -34,6 +34,7 @@ ESTIMATORS = {
     "RidgeCV": RidgeCV(),
     "RidgeClassifierCV": RidgeClassifierCV(),
     "LDA, fixed shrinkage": LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+    "LDA, svd": LinearDiscriminantAnalysis(),
     "LDA, automatic shrinkage": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
 }
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -1,11 +1,11 @@
-"""LinearDiscriminantAnalysis with shrinkage, fixed or chosen by Ledoit and Wolf."""
+"""LinearDiscriminantAnalysis: shrinkage fixed or chosen by Ledoit and Wolf, and the solver ``svd`` without."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import lda
+from fastsl._kernels import lda, lda_svd
 from fastsl._kernels.discriminant import ClassFolds
 from fastsl.decoders.plan import Plan, lay_out
 from fastsl.folds import Folds
@@ -13,6 +13,8 @@ from fastsl.predictions import LogOdds
 
 #: Smaller shrinkage leaves the result to rounding where a sphere has more voxels than training samples.
 _LEAST_SHRINKAGE = 1e-8
+#: Smaller tolerances of the solver ``svd`` do not tell what varies from rounding.
+_LEAST_TOL = 1e-6
 
 
 def refuse(estimator: Any) -> str | None:
@@ -23,8 +25,11 @@ def refuse(estimator: Any) -> str | None:
     if estimator.covariance_estimator is not None:
         return "covariance_estimator may be anything"
     if estimator.solver == "svd":
-        return "solver='svd' is not"
-    if estimator.shrinkage is None or (estimator.shrinkage != "auto" and estimator.shrinkage < _LEAST_SHRINKAGE):
+        if estimator.shrinkage is not None:
+            return "solver='svd' takes no shrinkage"
+        if not _LEAST_TOL <= estimator.tol < 1.0:
+            return f"tol={estimator.tol} keeps directions that hold rounding only, or none"
+    elif estimator.shrinkage is None or (estimator.shrinkage != "auto" and estimator.shrinkage < _LEAST_SHRINKAGE):
         return (
             f"shrinkage={estimator.shrinkage!r} leaves the covariance matrix singular where a sphere has more voxels "
             "than training samples"
@@ -93,7 +98,9 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     )
 
     def run(block: Any, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        if estimator.shrinkage == "auto":
+        if estimator.solver == "svd":
+            lda_svd.lda_svd(block, packed, float(estimator.tol), out, status)
+        elif estimator.shrinkage == "auto":
             lda.lda_auto(block, packed, out, status)
         else:
             lda.lda_fixed(block, packed, float(estimator.shrinkage), out, status)
