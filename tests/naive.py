@@ -201,3 +201,20 @@ def lda_scores(X, y, X_test, *, shrinkage, priors):
         )
     weights = np.linalg.solve(S, means.T)
     return X_test @ weights - 0.5 * np.einsum("kv,vk->k", means, weights) + np.log(priors)
+
+
+def lda_svd_scores(X, y, X_test, *, tol, priors):
+    """One column a class, by singular value decompositions of the scaled samples and of the scaled means."""
+    classes = np.unique(y)
+    means = np.array([X[y == k].mean(axis=0) for k in classes])
+    centre = priors @ means
+    R = X - means[np.searchsorted(classes, y)]
+    sd = np.sqrt((R**2).mean(axis=0))
+    sd = np.where(sd > 0, sd, 1.0)
+    _, sigma, V = np.linalg.svd(R / sd / np.sqrt(len(X)), full_matrices=False)
+    scaling = (V[sigma > tol] / sd).T / sigma[sigma > tol]
+    between = (np.sqrt(priors)[:, None] * (means - centre)) @ scaling
+    _, sigma, V = np.linalg.svd(between, full_matrices=False)
+    scaling = scaling @ V[sigma > tol * sigma[0]].T
+    a, b = (X_test - centre) @ scaling, (means - centre) @ scaling
+    return a @ b.T - 0.5 * (b**2).sum(axis=1) + np.log(priors)

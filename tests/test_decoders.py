@@ -277,6 +277,21 @@ def test_parameters_that_scikit_learn_refuses_are_refused_before_any_work(estima
         search_light(X, y, estimator, sparse.csr_array(np.ones((1, 6), bool)), cv=KFold(3), n_jobs=1)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"shrinkage": 0.5}, "solver='svd' takes no shrinkage"),
+        ({"tol": 0.0}, "tol=0.0 keeps directions that hold rounding only, or none"),
+        ({"tol": 1.0}, "tol=1.0 keeps directions that hold rounding only, or none"),
+        ({"n_components": 2}, "n_components=2 is an error in spheres with fewer voxels"),
+    ],
+)
+def test_what_discriminant_analysis_by_svd_refuses(parameters, reason):
+    decoder, why = find_decoder(LinearDiscriminantAnalysis(**parameters), draw_folds(2, np.arange(6) % 2))
+    assert decoder is None
+    assert reason in why
+
+
 @pytest.mark.parametrize("priors", [[0.0, 1.0], [-0.5, 1.5], [[0.5, 0.5]]])
 def test_priors_that_are_not_one_positive_number_a_class_are_not_compiled(priors):
     estimator = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5, priors=priors)
@@ -294,12 +309,13 @@ def test_what_discriminant_analysis_cannot_train_is_an_error_before_any_work():
         plan_analysis(labels, N_SAMPLES, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5), cv=pairs)
 
 
-@pytest.mark.parametrize("shrinkage", [0.2, "auto"])
+@pytest.mark.parametrize("shrinkage", [0.2, "auto", None])
 @pytest.mark.parametrize("priors", [[0.2, 0.5, 0.3], (2.0, 5.0, 3.0)], ids=["sum to one", "do not"])
 @both_forms
 def test_priors_equal_scikit_learn(priors, shrinkage, form):
     X, labels, values = make_data(LARGE, 3, balanced=False, seed=9)
-    given = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=np.array(priors))
+    solver = "lsqr" if shrinkage else "svd"
+    given = LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage, priors=np.array(priors))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The priors do not sum to 1. Renormalizing")
         assert_parity(given, X, labels, values, StratifiedKFold(3), form)
