@@ -20,8 +20,8 @@ from fastsl._runtime.jit import entry, helper
 
 #: Where a sigma^2 is below this part of the sum of all of them, R itself is decomposed, in eight times the time.
 #: Measured against scikit-learn (257 voxels, 100 training samples): with the smallest at 4e-7 squaring moves scores by
-#: 2e-11 of the largest one, at 2e-8 by 3e-10, at 4e-9 by 6e-10, at 1e-10 by 2e-7. Noise smoothed with a sigma of 1, 1.5,
-#: 2 and 3 voxels has 3e-5, 6e-7, 2e-8 and 3e-11.
+#: 2e-11 of the largest one, at 2e-8 by 3e-10, at 4e-9 by 6e-10, at 1e-10 by 2e-7. Noise smoothed with a sigma of 1,
+#: 1.5, 2 and 3 voxels has 3e-5, 6e-7, 2e-8 and 3e-11.
 _SAFE_TO_SQUARE = 1e-8
 
 
