@@ -301,12 +301,14 @@ def test_priors_that_are_not_one_positive_number_a_class_are_not_compiled(priors
 
 
 def test_what_discriminant_analysis_cannot_train_is_an_error_before_any_work():
-    _, labels, _ = make_data(6, 3)
+    X, labels, _ = make_data(6, 3)
+    sphere = sparse.csr_array(np.ones((1, 6), bool))
+    two_priors = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5, priors=[0.5, 0.5])
     with pytest.raises(ValueError, match="there are 2 priors, but the training samples of fold 0 have 3 classes"):
-        plan_analysis(labels, N_SAMPLES, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5, priors=[0.5, 0.5]))
+        search_light(X, labels, two_priors, sphere, n_jobs=1)
     pairs = [(np.arange(9), np.arange(9, 18)), (np.arange(3), np.arange(9))]
     with pytest.raises(ValueError, match="fold 1 trains on one sample of each class"):
-        plan_analysis(labels, N_SAMPLES, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5), cv=pairs)
+        search_light(X, labels, LinearDiscriminantAnalysis(), sphere, cv=pairs, n_jobs=1)
 
 
 @pytest.mark.parametrize("shrinkage", [0.2, "auto", None])
