@@ -1,6 +1,7 @@
 """Estimators that the registry-driven tests go through: parameter sets of every compiled decoder."""
 
 import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
@@ -12,6 +13,10 @@ CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
 
 def linear_svc(**parameters):
     return LinearSVC(**{**CONVERGED, **parameters})
+
+
+def lda(shrinkage="auto", solver="lsqr", **parameters):
+    return LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage, **parameters)
 
 
 #: Parameter sets that are tried for each registered type.
@@ -66,6 +71,16 @@ CASES = {
         RidgeClassifierCV(class_weight={0: 3.0, 1: 0.5}, alphas=(1.0, 1e3)),
         RidgeClassifierCV(fit_intercept=False, class_weight="balanced"),
     ),
+    LinearDiscriminantAnalysis: (
+        lda(0.3),
+        lda(1e-3),
+        lda(1),
+        lda(0.1, solver="eigen", n_components=1),
+        lda(),
+        lda(solver="eigen"),
+        lda(None, "svd"),
+        lda(None, "svd", tol=0.4, store_covariance=True),
+    ),
 }
 CASES[GaussianNB] = (
     GaussianNB(),
@@ -77,11 +92,11 @@ CASES[NearestCentroid] = (
     NearestCentroid(priors="empirical"),
 )
 #: lbfgs ends where its objective stops falling, with decisions right to 1e-7: Newton goes on.
-TIGHT = {"tol": 1e-9, "max_iter": 10**5, "solver": "newton-cholesky"}
+TIGHT = {"tol": 1e-11, "max_iter": 10**5, "solver": "newton-cholesky"}
 CASES[LogisticRegression] = (
     LogisticRegression(**TIGHT),
     LogisticRegression(C=1e-3, **TIGHT),
-    LogisticRegression(C=30.0, **TIGHT),
+    LogisticRegression(C=5.0, **TIGHT),
     LogisticRegression(class_weight="balanced", **TIGHT),
     LogisticRegression(class_weight={0: 3.0, 1: 0.5}, C=0.1, **TIGHT),
     LogisticRegression(fit_intercept=False, **TIGHT),
@@ -98,6 +113,9 @@ PLAIN = [
     RidgeClassifier(2.0, class_weight="balanced"),
     RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)),
     RidgeClassifierCV(alphas=(0.1, 1.0, 10.0, 100.0)),
+    lda(0.2),
+    lda(),
+    lda(None, "svd"),
 ]
 
 

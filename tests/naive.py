@@ -168,3 +168,53 @@ def fold_scores(X, y, estimator, members, *, cv, groups=None, scoring=None):
             fitted = clone(estimator).fit(X[np.ix_(train, voxels)], y[train])
             scores[fold, centre] = scorer(fitted, X[np.ix_(test, voxels)], y[test])
     return scores
+
+
+def ledoit_wolf(X):
+    """Shrinkage of centred samples X towards mu I, element by element of the covariance matrix."""
+    n, p = X.shape
+    if p == 1:
+        return 0.0
+    S = X.T @ X / n
+    target = np.trace(S) / p * np.eye(p)
+    delta = ((S - target) ** 2).sum()
+    beta = min(sum(((np.outer(x, x) - S) ** 2).sum() for x in X) / n**2, delta)
+    return beta / delta if beta > 0 else 0.0
+
+
+def lda_scores(X, y, X_test, *, shrinkage, priors):
+    """One column a class k: x' S^-1 m_k - m_k' S^-1 m_k / 2 + log pi_k, from the shrunk covariance matrix S itself."""
+    classes, p = np.unique(y), X.shape[1]
+    means = np.array([X[y == k].mean(axis=0) for k in classes])
+    S = np.zeros((p, p))
+    for k, mean, prior in zip(classes, means, priors, strict=True):
+        R = X[y == k] - mean
+        sd = R.std(axis=0) if shrinkage == "auto" else np.ones(p)
+        R = R / np.where(sd > 0, sd, 1.0)
+        C = R.T @ R / len(R)
+        g = ledoit_wolf(R) if shrinkage == "auto" else shrinkage
+        S += (
+            prior
+            * np.diag(np.where(sd > 0, sd, 1.0))
+            @ ((1 - g) * C + g * np.trace(C) / p * np.eye(p))
+            @ np.diag(np.where(sd > 0, sd, 1.0))
+        )
+    weights = np.linalg.solve(S, means.T)
+    return X_test @ weights - 0.5 * np.einsum("kv,vk->k", means, weights) + np.log(priors)
+
+
+def lda_svd_scores(X, y, X_test, *, tol, priors):
+    """One column a class, by singular value decompositions of the scaled samples and of the scaled means."""
+    classes = np.unique(y)
+    means = np.array([X[y == k].mean(axis=0) for k in classes])
+    centre = priors @ means
+    R = X - means[np.searchsorted(classes, y)]
+    sd = np.sqrt((R**2).mean(axis=0))
+    sd = np.where(sd > 0, sd, 1.0)
+    _, sigma, V = np.linalg.svd(R / sd / np.sqrt(len(X)), full_matrices=False)
+    scaling = (V[sigma > tol] / sd).T / sigma[sigma > tol]
+    between = (np.sqrt(priors)[:, None] * (means - centre)) @ scaling
+    _, sigma, V = np.linalg.svd(between, full_matrices=False)
+    scaling = scaling @ V[sigma > tol * sigma[0]].T
+    a, b = (X_test - centre) @ scaling, (means - centre) @ scaling
+    return a @ b.T - 0.5 * (b**2).sum(axis=1) + np.log(priors)

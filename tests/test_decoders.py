@@ -1,9 +1,13 @@
 """Every compiled decoder against the scikit-learn estimator that it equals."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.covariance import LedoitWolf
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Lasso, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import KFold, LeaveOneGroupOut, ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
@@ -85,8 +89,15 @@ def assert_parity(estimator, X, labels, values, cv, form, groups=None):
     y = labels if is_classifier(estimator) else values
     folds = draw_folds(cv, y, groups, classifier=is_classifier(estimator))
     for (train, test), held_out in zip(folds, decode(estimator, X, y, folds, form), strict=True):
-        fitted = clone(estimator).fit(X[train].astype(float), y[train])
+        fitted = fit(estimator, X[train].astype(float), y[train])
         assert_fold(held_out, fitted, X[test].astype(float), tolerance_of(estimator))
+
+
+def fit(estimator, X, y):
+    with warnings.catch_warnings():
+        # Discriminant analysis of a class with one sample, which adds nothing to the covariance.
+        warnings.filterwarnings("ignore", "Only one sample available")
+        return clone(estimator).fit(X, y)
 
 
 def assert_fold(held_out, fitted, X_test, tolerance):
@@ -150,7 +161,7 @@ def test_scaling_in_each_fold_equals_a_pipeline(estimator, n_classes, scaler, n_
     for (train, test), held_out in zip(folds, found, strict=True):
         # Scaled data are float32 in both; some of scikit-learn's estimators would go on in float32.
         scaled = clone(scaler).fit(X[train]).transform(X).astype(float)
-        fitted = clone(estimator).fit(scaled[train], y[train])
+        fitted = fit(estimator, scaled[train], y[train])
         assert_fold(held_out, fitted, scaled[test], tolerance_of(estimator))
 
 
@@ -233,6 +244,15 @@ REFUSED = {
     "inner classifier cv": (RidgeClassifierCV(cv=3), "cv inside the estimator is not leave-one-out"),
     "inner scoring": (RidgeCV(scoring="neg_mean_absolute_error"), "scoring='neg_mean_absolute_error' inside"),
     "alpha per target": (RidgeCV(alpha_per_target=True), "alpha_per_target=True"),
+    "covariance estimator": (
+        LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=LedoitWolf()),
+        "covariance_estimator may be anything",
+    ),
+    "no shrinkage": (LinearDiscriminantAnalysis(solver="lsqr"), "shrinkage=None leaves the covariance matrix singular"),
+    "shrinkage of zero": (
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.0),
+        "shrinkage=0.0 leaves the covariance matrix singular",
+    ),
     "another type": (SVC(kernel="linear"), "SVC has no compiled decoder"),
     "a regressor": (Lasso(0.1), "Lasso has no compiled decoder"),
     "a pipeline": (make_pipeline(MinMaxScaler(), LinearSVC(random_state=0)), "Pipeline has no compiled decoder"),
@@ -255,6 +275,7 @@ def test_what_is_not_compiled_says_why_and_scores_as_scikit_learn(estimator, rea
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Line search of Newton solver")  # a tolerance near rounding, see decoder_cases.py
 @pytest.mark.parametrize("estimator", PLAIN, ids=repr)
 def test_a_fold_that_trains_on_a_sample_twice_is_not_compiled(estimator):
     X, labels, values = make_data(6, 2, seed=6)
@@ -288,6 +309,52 @@ def test_parameters_that_scikit_learn_refuses_are_refused_before_any_work(estima
     y = labels if is_classifier(estimator) else values
     with pytest.raises(ValueError, match=f"parameter of {type(estimator).__name__} must be"):
         search_light(X, y, estimator, sparse.csr_array(np.ones((1, 6), bool)), cv=KFold(3), n_jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"shrinkage": 0.5}, "solver='svd' takes no shrinkage"),
+        ({"tol": 0.0}, "tol=0.0 keeps directions that hold rounding only, or none"),
+        ({"tol": 1.0}, "tol=1.0 keeps directions that hold rounding only, or none"),
+        ({"n_components": 2}, "n_components=2 is an error in spheres with fewer voxels"),
+    ],
+)
+def test_what_discriminant_analysis_by_svd_refuses(parameters, reason):
+    decoder, why = find_decoder(LinearDiscriminantAnalysis(**parameters), draw_folds(2, np.arange(6) % 2))
+    assert decoder is None
+    assert reason in why
+
+
+@pytest.mark.parametrize("priors", [[0.0, 1.0], [-0.5, 1.5], [[0.5, 0.5]]])
+def test_priors_that_are_not_one_positive_number_a_class_are_not_compiled(priors):
+    estimator = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5, priors=priors)
+    decoder, reason = find_decoder(estimator, draw_folds(2, np.arange(6) % 2))
+    assert decoder is None
+    assert f"priors={np.asarray(priors, float).tolist()} are not one positive number a class" in reason
+
+
+def test_what_discriminant_analysis_cannot_train_is_an_error_before_any_work():
+    X, labels, _ = make_data(6, 3)
+    sphere = sparse.csr_array(np.ones((1, 6), bool))
+    two_priors = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5, priors=[0.5, 0.5])
+    with pytest.raises(ValueError, match="there are 2 priors, but the training samples of fold 0 have 3 classes"):
+        search_light(X, labels, two_priors, sphere, n_jobs=1)
+    pairs = [(np.arange(9), np.arange(9, 18)), (np.arange(3), np.arange(9))]
+    with pytest.raises(ValueError, match="fold 1 trains on one sample of each class"):
+        search_light(X, labels, LinearDiscriminantAnalysis(), sphere, cv=pairs, n_jobs=1)
+
+
+@pytest.mark.parametrize("shrinkage", [0.2, "auto", None])
+@pytest.mark.parametrize("priors", [[0.2, 0.5, 0.3], (2.0, 5.0, 3.0)], ids=["sum to one", "do not"])
+@both_forms
+def test_priors_equal_scikit_learn(priors, shrinkage, form):
+    X, labels, values = make_data(LARGE, 3, balanced=False, seed=9)
+    solver = "lsqr" if shrinkage else "svd"
+    given = LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage, priors=np.array(priors))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The priors do not sum to 1. Renormalizing")
+        assert_parity(given, X, labels, values, StratifiedKFold(3), form)
 
 
 def test_base_estimator_is_not_a_decoder():

@@ -1,10 +1,11 @@
-"""The fourteen names mean what they mean in nilearn, and leave no trace behind."""
+"""The fourteen names mean what they mean in nilearn, ours what is written here, and none leaves a trace behind."""
 
 import copy
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -12,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fastsl import estimators
-from fastsl.estimators import NAMED, estimator_type, make_estimator, scores_itself
+from fastsl.estimators import NAMED, NAMED_BY_NILEARN, NAMED_HERE, estimator_type, make_estimator, scores_itself
 
 #: As nilearn 0.14 documents them. Without verbose, which it sets from its own.
 REPR = {
@@ -28,8 +29,10 @@ REPR = {
     "svr": "SVR(kernel='linear', max_iter=10000)",
     "dummy_regressor": "DummyRegressor()",
 }
+#: Names that nilearn does not have.
+OURS = {"lda": "LinearDiscriminantAnalysis(shrinkage='auto', solver='lsqr')"}
 LOGISTIC = {"logistic": 0, "logistic_l2": 0, "logistic_l1": 1}
-CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier"}
+CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier", "lda"}
 SEEDED = {"svc", "svc_l2", "svc_l1", "dummy_classifier"}
 
 
@@ -64,9 +67,23 @@ class Custom(ClassifierMixin, BaseEstimator):
         return self
 
 
-def test_the_names_are_nilearns_fourteen():
-    assert set(NAMED) == set(REPR) | set(LOGISTIC)
-    assert len(NAMED) == 14
+def test_the_names_are_nilearns_fourteen_and_ours():
+    assert set(NAMED_BY_NILEARN) == set(REPR) | set(LOGISTIC)
+    assert len(NAMED_BY_NILEARN) == 14
+    assert set(NAMED_HERE) == set(OURS)
+    assert set(NAMED) == set(NAMED_BY_NILEARN) | set(NAMED_HERE)
+    assert len(NAMED) == len(NAMED_BY_NILEARN) + len(NAMED_HERE)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_name_of_ours_means_what_is_written_here(name):
+    assert repr(make_estimator(name)) == OURS[name]
+
+
+def test_arguments_may_replace_all_of_lda():
+    model = make_estimator("lda", {"shrinkage": 0.1, "priors": [0.3, 0.7], "solver": "eigen"})
+    assert type(model) is LinearDiscriminantAnalysis
+    assert (model.shrinkage, model.priors, model.solver) == (0.1, [0.3, 0.7], "eigen")
 
 
 @pytest.mark.parametrize("name", REPR)
@@ -138,7 +155,7 @@ def test_no_arguments_may_be_written_either_way(empty):
 
 
 @pytest.mark.parametrize("random_state", [0, 123, None])
-@pytest.mark.parametrize("name", [*REPR, *LOGISTIC])
+@pytest.mark.parametrize("name", [*REPR, *LOGISTIC, *OURS])
 def test_random_state_reaches_the_names_that_nilearn_seeds(name, random_state):
     model = make_estimator(name, random_state=random_state)
     assert model.get_params().get("random_state") == (random_state if name in SEEDED else None)
@@ -183,7 +200,7 @@ def test_the_protocol_of_estimators_that_score_themselves():
 @pytest.mark.parametrize(
     ("estimator", "kind"),
     [
-        *((name, "classifier" if name in CLASSIFIERS else "regressor") for name in [*REPR, *LOGISTIC]),
+        *((name, "classifier" if name in CLASSIFIERS else "regressor") for name in [*REPR, *LOGISTIC, *OURS]),
         (LinearSVC(), "classifier"),
         (RidgeCV(), "regressor"),
         (make_pipeline(StandardScaler(), SVC()), "classifier"),

@@ -6,6 +6,7 @@ themselves, with weights that no reordering leaves alone, and it is compared bit
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
@@ -33,6 +34,9 @@ ESTIMATORS = {
     "RidgeClassifier, weights": RidgeClassifier(class_weight="balanced"),
     "RidgeCV": RidgeCV(),
     "RidgeClassifierCV": RidgeClassifierCV(),
+    "LDA, fixed shrinkage": LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+    "LDA, svd": LinearDiscriminantAnalysis(),
+    "LDA, automatic shrinkage": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
 }
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
 both_scales = pytest.mark.parametrize("scale", ["standardised", "raw"])

@@ -1,4 +1,4 @@
-"""What ``estimator`` may be: one of nilearn's fourteen names, or any scikit-learn estimator."""
+"""What ``estimator`` may be: one of nilearn's fourteen names, a name of our own, or any scikit-learn estimator."""
 
 import inspect
 import warnings
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LassoCV, LogisticRegressionCV, RidgeClassifierCV, RidgeCV
 from sklearn.svm import SVR, LinearSVC
@@ -20,8 +21,11 @@ def _logistic(l1_ratio: int) -> dict[str, Any]:
     return {**common, "penalty": "l1" if l1_ratio else "l2"}
 
 
-#: name: (class, what the name fixes, what ``estimator_args`` may replace). The meaning of each is nilearn 0.14's.
-NAMED: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
+#: name: (class, what the name fixes, what ``estimator_args`` may replace).
+Names = dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]]
+
+#: The meaning of each is nilearn 0.14's.
+NAMED_BY_NILEARN: Names = {
     "svc": (LinearSVC, {"penalty": "l2"}, {"max_iter": 10_000}),
     "svc_l2": (LinearSVC, {"penalty": "l2"}, {"max_iter": 10_000}),
     "svc_l1": (LinearSVC, {"penalty": "l1"}, {"max_iter": 10_000}),
@@ -37,6 +41,11 @@ NAMED: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "svr": (SVR, {"kernel": "linear"}, {"max_iter": 10_000}),
     "dummy_regressor": (DummyRegressor, {}, {"strategy": "mean"}),
 }
+#: What nilearn has no name for. Without shrinkage a sphere with more voxels than volumes has a singular covariance.
+NAMED_HERE: Names = {
+    "lda": (LinearDiscriminantAnalysis, {}, {"solver": "lsqr", "shrinkage": "auto"}),
+}
+NAMED: Names = {**NAMED_BY_NILEARN, **NAMED_HERE}
 _SEEDED = {"svc", "svc_l2", "svc_l1", "dummy_classifier"}
 
 

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic, overload
 
-_LOWER, _NO_TRANSPOSE = ord("L"), ord("N")
+_LOWER, _NO_TRANSPOSE, _TRANSPOSE, _THIN = ord("L"), ord("N"), ord("T"), ord("S")
 _POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32)}
 
 
@@ -70,6 +70,7 @@ def _fortran(module, name, spec):
 _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
+_dgesdd = _fortran("cython_lapack", "dgesdd", "ciiaiaaiaiaia")
 _dpotri = _fortran("cython_lapack", "dpotri", "ciai")
 
 
@@ -83,6 +84,20 @@ def _syrk_compiled(B, K):
     def implementation(B, K):
         n, p = K.shape[0], B.shape[0]
         _dsyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 0.0, K, n))
+
+    return implementation
+
+
+def syrk_rows(B, K):
+    """Upper triangle of ``K = B @ B.T`` for ``B`` of shape (n, n_voxels), both float64."""
+    K[:] = B @ B.T
+
+
+@overload(syrk_rows)
+def _syrk_rows_compiled(B, K):
+    def implementation(B, K):
+        n, p = B.shape
+        _dsyrk((_LOWER, _TRANSPOSE, n, p, 1.0, B, p, 0.0, K, K.shape[1]))
 
     return implementation
 
@@ -136,5 +151,30 @@ def cholesky_inverse(R, m):
 def _cholesky_inverse_compiled(R, m):
     def implementation(R, m):
         _dpotri((_LOWER, m, R, R.shape[1]))
+
+    return implementation
+
+
+def singular_vectors(B, sigma, U, V):
+    """Thin ``B = U @ diag(sigma) @ V``, sigma falling: V of shape (min(n, p), p). B (n, p) is overwritten.
+
+    Returns 0, or a status that is not 0 when the iteration did not converge or B is not finite.
+    """
+    try:
+        U[:], sigma[:], V[:] = np.linalg.svd(B, full_matrices=False)
+    except np.linalg.LinAlgError:
+        return 1
+    return 0
+
+
+@overload(singular_vectors)
+def _singular_vectors_compiled(B, sigma, U, V):
+    def implementation(B, sigma, U, V):
+        n, p = B.shape
+        small, large = min(n, p), max(n, p)
+        work = np.empty(5 * small * small + 10 * small + 40 * (small + large))
+        whole = np.empty(8 * small, np.int32)
+        # The library sees B', whose left singular vectors are the rows of V.
+        return _dgesdd((_THIN, p, n, B, p, sigma, V, p, U, small, work, len(work), whole))
 
     return implementation

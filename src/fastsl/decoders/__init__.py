@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
-from fastsl.decoders import gaussian, linear_svc, logistic, ridge, scaled
+from fastsl.decoders import gaussian, lda, linear_svc, logistic, ridge, scaled
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -46,6 +47,16 @@ REGISTRY: dict[type, Decoder] = {
     GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
     NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
+    LinearDiscriminantAnalysis: Decoder(
+        lda.refuse,
+        lda.plan,
+        "Gram; covariance where voxels are few",
+        (
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+            LinearDiscriminantAnalysis(),
+        ),
+    ),
 }
 
 
