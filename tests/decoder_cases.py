@@ -5,7 +5,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 #: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
 CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
@@ -101,9 +101,41 @@ CASES[LogisticRegression] = (
     LogisticRegression(class_weight={0: 3.0, 1: 0.5}, C=0.1, **TIGHT),
     LogisticRegression(fit_intercept=False, **TIGHT),
 )
+#: libsvm's tolerance is on the gradient: 1e-10 leaves decisions right to some 1e-9.
+LIBSVM = {"tol": 1e-10, "cache_size": 100}
+CASES[SVC] = (
+    SVC(kernel="linear", **LIBSVM),
+    SVC(kernel="linear", C=1e-4, **LIBSVM),
+    SVC(kernel="linear", C=0.1, class_weight="balanced", **LIBSVM),
+    SVC(kernel="linear", C=0.1, class_weight={0: 3.0, 1: 0.5}, **LIBSVM),
+    SVC(**LIBSVM),
+    SVC(C=30.0, gamma=1e-3, **LIBSVM),
+    SVC(gamma="auto", class_weight="balanced", **LIBSVM),
+    SVC(kernel="poly", coef0=1.0, **LIBSVM),
+    SVC(kernel="poly", degree=2, gamma=0.01, coef0=0.5, **LIBSVM),
+    SVC(kernel="linear", C=0.1, decision_function_shape="ovo", **LIBSVM),
+)
+CASES[SVR] = (
+    SVR(kernel="linear", **LIBSVM),
+    SVR(kernel="linear", C=1e-2, epsilon=0.5, **LIBSVM),
+    SVR(kernel="linear", C=10.0, epsilon=0.0, **LIBSVM),
+    SVR(**LIBSVM),
+    SVR(kernel="poly", coef0=1.0, epsilon=0.3, **LIBSVM),
+)
+LIBLINEAR = {"dual": True, "tol": 1e-11, "max_iter": 10**7, "random_state": 0}
+CASES[LinearSVR] = (
+    LinearSVR(C=1e-2, epsilon=0.1, **LIBLINEAR),
+    LinearSVR(C=1e-2, intercept_scaling=10.0, **LIBLINEAR),
+    LinearSVR(loss="squared_epsilon_insensitive", C=1e-2, epsilon=0.5, **LIBLINEAR),
+    LinearSVR(loss="squared_epsilon_insensitive", C=1e-2, fit_intercept=False, **LIBLINEAR),
+)
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
 PLAIN = [
+    SVC(kernel="linear", **LIBSVM),
+    SVC(C=2.0, **LIBSVM),
+    SVR(kernel="linear", epsilon=0.2, **LIBSVM),
+    LinearSVR(C=1e-3, epsilon=0.1, **LIBLINEAR),
     LogisticRegression(C=0.1, **TIGHT),
     GaussianNB(),
     NearestCentroid(priors="empirical"),
@@ -121,5 +153,8 @@ PLAIN = [
 
 def tolerance_of(estimator):
     """How closely decision values, probabilities and predictions must agree with the converged scikit-learn model."""
-    # The kernel ends the hinge loss at a complementarity of 1e-11 C, which leaves decision values that accurate.
-    return 1e-6 if getattr(estimator, "loss", None) == "hinge" else 1e-9
+    if isinstance(estimator, SVC | SVR):
+        # libsvm keeps its kernel matrix in float32, which moves decision values by up to 4e-5 (C=10, few voxels);
+        # test_kernels_box.py holds ours to the conditions of the optimum.
+        return 1e-4
+    return 1e-9

@@ -7,7 +7,7 @@ import pytest
 import naive
 from fastsl._kernels import lapack, ridge, svm
 from fastsl._kernels.block import Block
-from fastsl._kernels.svm import hinge, squared_hinge
+from fastsl._kernels.svm import squared_hinge
 from fastsl._kernels.waist import Sphere, leverages, sphere_features, sphere_gram, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders.problems import classification_problems, regression_problems
@@ -71,13 +71,6 @@ def solve_squared_hinge(X, y, C, s2, form, train, guess=None):
     beta = np.zeros((1, n))
     A, rows = work_space(n, p)
     return squared_hinge(two_terms(X, s2, form), train, 0.5 / C, y[None].copy(), A, rows, F, beta), F[0]
-
-
-def solve_hinge(X, y, C, s2, form, train):
-    n, p = X.shape
-    F, beta = np.zeros((2, 1, n))
-    A, rows = work_space(n, p)
-    return hinge(two_terms(X, s2, form), np.flatnonzero(train), C, y[None].copy(), A, rows, F, beta), F[0]
 
 
 # One sphere as two terms
@@ -302,20 +295,6 @@ def test_squared_hinge_reports_a_system_that_is_not_positive_definite():
     assert solve_squared_hinge(X, y, np.full(14, -1e-3), 1.0, "gram", np.ones(14, bool))[0] == 1
 
 
-@both_forms
-@both_shapes
-@pytest.mark.parametrize("C", [1e-3, 0.05, 1.0])
-@pytest.mark.parametrize("s2", [0.0, 1.0, 9.0])
-def test_hinge_is_the_optimum(form, n, p, C, s2):
-    X, y = make_data(n, p)
-    weights = C * np.random.default_rng(2).uniform(0.5, 2.0, n)
-    train = np.arange(n) % 5 != 2
-    code, f = solve_hinge(X, y, weights, s2, form, train)
-    assert code == 0
-    expected = naive.hinge(X[train].astype(float), y[train], X.astype(float), C=weights[train], s2=s2)
-    np.testing.assert_allclose(f, expected, rtol=0, atol=1e-6)
-
-
 # Raw intensities: mean 1e4, signal 1e2, smooth
 
 
@@ -353,11 +332,10 @@ def test_squared_hinge_on_raw_intensities_equals_extended_precision(form, C):
 
 @both_shapes
 @pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 100.0])
-@pytest.mark.parametrize("solve", [solve_squared_hinge, solve_hinge])
-def test_both_forms_agree_on_raw_intensities(solve, C, n, p):
+def test_both_forms_agree_on_raw_intensities(C, n, p):
     X = naive.epi_like(n, p, seed=1)
     y = np.where(np.arange(n) % 3 == 0, 1.0, -1.0)
-    results = [solve(X, y, np.full(n, C), 1.0, form, np.arange(n) % 5 != 2) for form in FORMS]
+    results = [solve_squared_hinge(X, y, np.full(n, C), 1.0, form, np.arange(n) % 5 != 2) for form in FORMS]
     assert [code for code, _ in results] == [0, 0]
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=0, atol=1e-6)
 
@@ -415,16 +393,14 @@ EMPTY = [status == 0 for status in map(len, SPHERES)]
 
 
 @both_forms
-@pytest.mark.parametrize("squared", [True, False], ids=["squared hinge", "hinge"])
 @pytest.mark.parametrize("labels", LABELS)
-def test_linear_svc_of_a_block(form, squared, labels):
+def test_linear_svc_of_a_block(form, labels):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced", C=0.1, rest_weighted=False)
-    out, status = launch(svm.svc_squared_hinge if squared else svm.svc_hinge, X, problems, 1.0, form)
-    twin = naive.squared_hinge if squared else naive.hinge
-    expected = by_definition(X, problems, lambda A, t, B, w: twin(A, t, B, C=w, s2=1.0))
+    out, status = launch(svm.svc_squared_hinge, X, problems, 1.0, form)
+    expected = by_definition(X, problems, lambda A, t, B, w: naive.squared_hinge(A, t, B, C=w, s2=1.0))
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
-    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-9 if squared else 1e-6)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-9)
 
 
 @both_forms
@@ -458,9 +434,7 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "kernel", [svm.svc_squared_hinge, svm.svc_hinge, ridge.ridge], ids=["squared hinge", "hinge", "ridge"]
-)
+@pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
@@ -470,9 +444,7 @@ def test_small_spheres_are_left_out(kernel):
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
 
 
-@pytest.mark.parametrize(
-    "kernel", [svm.svc_squared_hinge, svm.svc_hinge, ridge.ridge], ids=["squared hinge", "hinge", "ridge"]
-)
+@pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
 def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)

@@ -1,8 +1,6 @@
-"""Support vector machines in the primal, exact: no tolerance to tune.
+"""LinearSVC with the squared hinge loss, exact: no tolerance to tune.
 
-min  1/2 ||w||^2 + sum_i C_i loss(y_i f_i),   f = K beta      y = +-1, intercept penalised as K has it
-squared hinge   loss(v) = max(0, 1 - v)^2
-hinge           loss(v) = max(0, 1 - v)
+min  1/2 ||w||^2 + sum_i C_i max(0, 1 - y_i f_i)^2,   f = K beta      y = +-1, intercept penalised as K has it
 """
 
 import numba as nb
@@ -109,114 +107,6 @@ def _line_search(train, D, y, f, beta, f_new, beta_new):
 
 
 @helper
-def hinge(sphere, S, C, T, A, rows, F, beta):
-    """Interior point method for the dual, 0 <= a_i <= C_i with a = y beta:
-
-        min  1/2 a' Q a - sum(a),   Q_ij = y_i y_j K_ij
-
-    with multipliers low (a >= 0) and high (a <= C). Each step solves one ridge system with D = low/a + high/(C - a)
-    (Ferris and Munson 2003, SIAM J. Optim. 13:783). ``S`` holds the training samples. Ends at complementarity
-    1e-11 of the mean coefficient, or 1e-8 where rounding allows no more. Returns 0, 1 (not positive definite) or 2 (no
-    convergence).
-    """
-    y, n, m = T[0], T.shape[1], S.shape[0]
-    D, low, high = np.empty(n), np.empty(n), np.empty(n)
-    R, dF, dbeta = np.empty((1, n)), np.empty((1, n)), np.empty((1, n))
-    scale = m / _trace(sphere, S)
-    positive, negative = 0.0, 0.0
-    for i in S:
-        if y[i] > 0.0:
-            positive += min(0.5 * C[i], scale)
-        else:
-            negative += min(0.5 * C[i], scale)
-    beta[:] = 0.0
-    for i in S:
-        # Start where f is of order 1 and sum(beta) = 0: K is large and nearly constant for raw data, and what starts
-        # large leaves its rounding in F.
-        share = min(1.0, negative / positive) if y[i] > 0.0 else min(1.0, positive / negative)
-        low[i], high[i], beta[0, i] = 1.0, 1.0, share * min(0.5 * C[i], scale) * y[i]
-    _apply(sphere, S, beta[0], F[0])
-    centring = 0.1
-    for _ in range(200):
-        mu, residual, mean = 0.0, 0.0, 0.0
-        for i in S:
-            a = y[i] * beta[0, i]
-            mean += a / m
-            mu += (low[i] * a + high[i] * (C[i] - a)) / (2.0 * m)
-            residual = max(residual, abs(y[i] * F[0, i] - 1.0 - low[i] + high[i]))
-        if mu <= 1e-11 * mean and residual <= 1e-9:
-            return 0
-        target = centring * mu
-        for i in S:
-            a = y[i] * beta[0, i]
-            D[i] = low[i] / a + high[i] / (C[i] - a)
-            R[0, i] = y[i] * (1.0 - y[i] * F[0, i] + target / a - target / (C[i] - a))
-        if weighted_ridge(sphere, S, D, R, A, rows, dF, dbeta) != 0:
-            # At the very end weights 1 / D of raw data drown the penalty: 1e-8 is then as near as it gets.
-            return 0 if mu <= 1e-8 * mean and residual <= 1e-9 else 1
-        longest = 1.0
-        for i in S:
-            a, da = y[i] * beta[0, i], y[i] * dbeta[0, i]
-            dlow = target / a - low[i] - low[i] / a * da
-            dhigh = target / (C[i] - a) - high[i] + high[i] / (C[i] - a) * da
-            longest = min(longest, _room(a, da), _room(C[i] - a, -da))
-            longest = min(longest, _room(low[i], dlow), _room(high[i], dhigh))
-        for i in S:
-            a, da = y[i] * beta[0, i], y[i] * dbeta[0, i]
-            low[i] += longest * (target / a - low[i] - low[i] / a * da)
-            high[i] += longest * (target / (C[i] - a) - high[i] + high[i] / (C[i] - a) * da)
-            beta[0, i] += longest * dbeta[0, i]
-        for i in range(F.shape[1]):
-            F[0, i] += longest * dF[0, i]
-        centring = 0.01 if longest > 0.9 else 0.3
-    return 2
-
-
-@helper
-def _trace(sphere, S):
-    """Sum of G_ii over S, at least a little."""
-    total = 1e-300
-    for i in S:
-        if sphere.primal:
-            for q in range(sphere.Z.shape[1]):
-                total += sphere.Z[i, q] ** 2
-        else:
-            total += sphere.Z[i, i]
-    return total
-
-
-@helper
-def _room(value, step):
-    """The part of ``step``, at most 1, that leaves at least half a per cent of ``value``."""
-    return 1.0 if step >= 0.0 else min(1.0, -0.995 * value / step)
-
-
-@helper
-def _apply(sphere, S, beta, f):
-    """F = K[:, S] beta_S"""
-    Z, u, inv_c = sphere.Z, sphere.u, sphere.inv_c
-    n, p = Z.shape
-    g = 0.0
-    for i in S:
-        g += u[i] * beta[i]
-    g = g / inv_c if inv_c < np.inf else 0.0
-    for i in range(n):
-        f[i] = g * u[i]
-    if sphere.primal:
-        w = np.zeros(p)
-        for i in S:
-            for q in range(p):
-                w[q] += beta[i] * Z[i, q]
-        for i in range(n):
-            for q in range(p):
-                f[i] += Z[i, q] * w[q]
-    else:
-        for j in S:
-            for i in range(n):
-                f[i] += beta[j] * Z[j, i]
-
-
-@helper
 def _squared_hinge_sphere(sphere, problems, work, out):
     """Every problem of one sphere; returns the first status that is not 0.
 
@@ -240,27 +130,6 @@ def _squared_hinge_sphere(sphere, problems, work, out):
 
 
 @helper
-def _hinge_sphere(sphere, problems, work, out):
-    """Every problem of one sphere; returns the first status that is not 0."""
-    n = problems.train.shape[1]
-    C, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
-    for q in range(len(problems.target)):
-        T = problems.targets[problems.target[q] : problems.target[q] + 1]
-        for i in range(n):
-            C[i] = 1.0 / problems.ridge[q, i]
-        S = np.flatnonzero(problems.train[problems.fold[q]])
-        code = hinge(sphere, S, C, T, work.A, work.rows, F, beta)
-        if code != 0:
-            return code
-        write_problem(problems, q, F[0], out)
-    return 0
-
-
-# Numba analyses the whole body of a prange, which takes longer than compiling it: so the body is one call. The two
-# losses are two kernels, so that nobody waits for the compilation of what is not used.
-
-
-@helper
 def _squared_hinge_task(block, problems, start, stop, out, status):
     work = allocate(block, start, stop, 0)
     for b in range(start, stop):
@@ -281,23 +150,3 @@ def svc_squared_hinge(block, problems, out, status):
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
         _squared_hinge_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)
-
-
-@helper
-def _hinge_task(block, problems, start, stop, out, status):
-    work = allocate(block, start, stop, 0)
-    for b in range(start, stop):
-        out[b] = np.nan
-        status[b] = -1
-        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _hinge_sphere(read_sphere(block, b, work), problems, work, out[b])
-            if status[b] != 0:
-                out[b] = np.nan
-
-
-@entry
-def svc_hinge(block, problems, out, status):
-    """As :func:`svc_squared_hinge`, with the hinge loss."""
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _hinge_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -17,9 +17,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from fastsl.decoders import gaussian, lda, linear_svc, logistic, ridge, scaled
+from fastsl.decoders import gaussian, lda, linear_svc, logistic, ridge, scaled, support
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -40,6 +40,14 @@ class Decoder:
 
 REGISTRY: dict[type, Decoder] = {
     LinearSVC: Decoder(linear_svc.refuse, linear_svc.plan, "Gram or features; Newton on the active set"),
+    SVC: Decoder(
+        support.refuse_svc,
+        support.plan_svc,
+        "kernels of the Gram; block pivoting",
+        (SVC(kernel="linear"), SVC(), SVC(kernel="poly")),
+    ),
+    SVR: Decoder(support.refuse_svr, support.plan_svr, "as SVC", (SVR(kernel="linear"), SVR())),
+    LinearSVR: Decoder(support.refuse_linear_svr, support.plan_linear_svr, "as SVC"),
     Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor, "Gram or features; all folds from one inverse"),
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
     RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),

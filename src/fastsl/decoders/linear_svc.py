@@ -1,10 +1,11 @@
-"""LinearSVC: squared hinge and hinge loss, l2 penalty, one against the rest."""
+"""LinearSVC with an l2 penalty, one against the rest."""
 
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fastsl._kernels import svm
+from fastsl.decoders import support
 from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
@@ -24,13 +25,14 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
 
     liblinear's objective: the intercept is a feature of constant value ``intercept_scaling`` and is penalised.
     """
+    if estimator.loss == "hinge":
+        return support.plan_linear_svc(estimator, y, folds)
     problems, fold_classes = classification_problems(
         y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
     )
-    kernel = svm.svc_squared_hinge if estimator.loss == "squared_hinge" else svm.svc_hinge
     return Plan(
         name="LinearSVC",
-        run=lambda block, out, status: kernel(block, problems, out, status),
+        run=lambda block, out, status: svm.svc_squared_hinge(block, problems, out, status),
         outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,

@@ -14,7 +14,7 @@ from fastsl.folds import Folds
 def regression_problems(y: NDArray[Any], folds: Folds) -> Problems:
     """One target, y itself, unweighted, in every fold."""
     entries = [(fold, y.astype(np.float64), np.ones(len(y))) for fold in range(len(folds))]
-    return _pack(entries, folds)
+    return pack(entries, folds)
 
 
 def classification_problems(
@@ -41,10 +41,11 @@ def classification_problems(
             is_class = y == classes[k]
             own = weight if rest_weighted or len(classes) == 2 else np.where(is_class, weight, 1.0)
             entries.append((fold, np.where(is_class, 1.0, -1.0), 1.0 / (C * own)))
-    return _pack(entries, folds), tuple(fold_classes)
+    return pack(entries, folds), tuple(fold_classes)
 
 
-def _pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], folds: Folds) -> Problems:
+def pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], folds: Folds) -> Problems:
+    """Problems from (fold, target, 1 / weight) of each, sorted by fold."""
     fold_of = np.array([fold for fold, _, _ in entries], dtype=np.int64)
     all_targets = np.array([target for _, target, _ in entries]).reshape(len(entries), folds.n_samples)
     targets, target_of = np.unique(all_targets, axis=0, return_inverse=True)
