@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.metrics import get_scorer, make_scorer
 
 from fastsl.metrics import CLASSIFIER_METRICS, METRICS, REGRESSOR_METRICS, confusion, score, score_by_replay
-from fastsl.predictions import HeldOut
+from fastsl.predictions import HeldOut, LogOdds
 
 N_CENTRES = 12
 exact = {"rtol": 1e-12, "atol": 1e-12}
@@ -92,11 +92,24 @@ def accepts(name, case):
     return True
 
 
-CLASSIFIER_PAIRS = [(name, key) for name in CLASSIFIER_METRICS for key in CASES if accepts(name, CASES[key])]
+CLASSIFIER_PAIRS = [
+    (name, key) for name in CLASSIFIER_METRICS for key in CASES if name != "neg_log_loss" and accepts(name, CASES[key])
+]
 
 
 def test_every_metric_has_an_oracle():
-    assert set(DIRECT) == set(METRICS) == set(CLASSIFIER_METRICS) | set(REGRESSOR_METRICS)
+    assert {*DIRECT, "neg_log_loss"} == set(METRICS) == set(CLASSIFIER_METRICS) | set(REGRESSOR_METRICS)
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+@pytest.mark.parametrize(
+    "key", ["two classes, unbalanced", "1 and 2", "two words", "three words", "four classes, unbalanced"]
+)
+def test_log_loss_equals_scikit_learns(key, replayed):
+    case = LogOdds(CASES[key].y_true, 20.0 * CASES[key].values, CASES[key].classes)  # some are certain, and wrong
+    metric = score_by_replay(get_scorer("neg_log_loss")) if replayed else METRICS["neg_log_loss"]
+    expected = [-theirs.log_loss(case.y_true, p, labels=case.classes) for p in case.probability]
+    np.testing.assert_allclose(score(metric, case), expected, **exact)
 
 
 @pytest.mark.parametrize(("name", "key"), CLASSIFIER_PAIRS)
@@ -148,9 +161,13 @@ def fitted_classifiers():
     return made
 
 
+#: Of the ridge classifier below, which has no probabilities.
+N_CLASSES = {"neg_log_loss": (), "roc_auc": (2,), **dict.fromkeys(PER_CLASS, (2,))}
+
+
 @pytest.mark.parametrize(
     ("name", "n_classes"),
-    [(name, n) for name in CLASSIFIER_METRICS for n in (2, 4) if n == 2 or name not in ("roc_auc", *PER_CLASS)],
+    [(name, n) for name in CLASSIFIER_METRICS for n in (2, 4) if n in N_CLASSES.get(name, (2, 4))],
 )
 def test_classifier_metrics_equal_the_scorer_of_fitted_estimators(fitted_classifiers, name, n_classes):
     models, X, case = fitted_classifiers[n_classes]
@@ -210,13 +227,14 @@ def test_a_replayed_scorer_of_a_regressor(function):
 @pytest.mark.parametrize("name", METRICS)
 def test_a_failed_sphere_scores_nan_and_leaves_the_others_alone(name, replayed):
     metric = score_by_replay(get_scorer(name)) if replayed else METRICS[name]
-    whole = CASES["two classes"]
+    kind = LogOdds if name == "neg_log_loss" else HeldOut
+    whole = kind(**vars(CASES["two classes"]))
     if name in REGRESSOR_METRICS:
         whole = HeldOut(np.asarray(whole.y_true, float), whole.values, None)
     values = whole.values.copy()
     values[2] = np.nan  # the solver failed
     values[5, 3] = np.nan  # one prediction is missing
-    scores = score(metric, HeldOut(whole.y_true, values, whole.classes))
+    scores = score(metric, kind(whole.y_true, values, whole.classes))
     assert np.flatnonzero(np.isnan(scores)).tolist() == [2, 5]
     others = np.delete(np.arange(N_CENTRES), [2, 5])
     np.testing.assert_array_equal(scores[others], score(metric, whole)[others])
@@ -263,6 +281,16 @@ def test_confusion_counts_equal_scikit_learns(key):
 
 # What is refused
 
+LOG_ODDS = LogOdds(np.array([0, 1, 0]), np.zeros((2, 3, 3)), np.arange(3))
+LOG_ODDS_OF_TWO = (np.array([0, 1, 0]), np.zeros((2, 3, 1)), np.arange(2))
+
+
+class Speechless(HeldOut):
+    """Predicts, and says no more."""
+
+    decision = None
+
+
 REGRESSION = HeldOut(np.arange(4.0), np.zeros((2, 4, 1)), None)
 
 
@@ -270,6 +298,9 @@ REGRESSION = HeldOut(np.arange(4.0), np.zeros((2, 4, 1)), None)
     ("name", "case", "message"),
     [
         *((name, REGRESSION, "this score is for classifiers; for a regressor use") for name in CLASSIFIER_METRICS),
+        ("neg_log_loss", CASES["two words"], "needs probabilities, and the estimator has no predict_proba"),
+        ("neg_log_loss", LOG_ODDS, r"every class among the training and the test samples, but \[2\] is in one of them"),
+        ("roc_auc", Speechless(*LOG_ODDS_OF_TWO), "needs decision values or probabilities"),
         ("roc_auc", CASES["three words"], r"needs two classes, got 3 \(\['cat', 'face', 'house'\]\)"),
         ("f1", CASES["three classes, ties"], r"needs two classes of which one is the number 1, got \[0, 1, 2\]"),
         ("f1", CASES["two words"], r"one is the number 1, got \['face', 'house'\]; use 'f1_macro' or 'f1_weighted'"),

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.metrics import accuracy_score, f1_score, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, ShuffleSplit, cross_val_score
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import BernoulliNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
@@ -62,7 +62,7 @@ def _fit(**changes):
 # ------------------------------------------------------------------------------------------------------- what comes out
 
 
-@pytest.mark.parametrize("estimator", ["svc", "ridge_classifier", GaussianNB()], ids=["svc", "ridge", "general"])
+@pytest.mark.parametrize("estimator", ["svc", "ridge_classifier", BernoulliNB()], ids=["svc", "ridge", "general"])
 def test_attributes(estimator):
     process = _centres()
     searchlight = _fit(process_mask_img=_mask(process), estimator=estimator, cv=4)
@@ -219,7 +219,7 @@ def test_repr_names_what_differs_from_the_default():
 
 
 @pytest.mark.parametrize(
-    ("estimator", "classifies"), [("svc", True), ("svr", False), (GaussianNB(), True), (Ridge(), False)]
+    ("estimator", "classifies"), [("svc", True), ("svr", False), (BernoulliNB(), True), (Ridge(), False)]
 )
 def test_it_is_what_its_estimator_is(estimator, classifies):
     assert is_classifier(SearchLight(estimator=estimator)) is classifies
@@ -232,7 +232,7 @@ def test_maps_need_a_fit(attribute):
         getattr(_searchlight(), attribute)
 
 
-@pytest.mark.parametrize("estimator", [LinearSVC(), GaussianNB()], ids=["compiled", "general"])
+@pytest.mark.parametrize("estimator", [LinearSVC(), BernoulliNB()], ids=["compiled", "general"])
 def test_fit_changes_nothing_that_it_was_given_and_can_be_repeated(estimator):
     mask, process, image, y = _mask(), _mask(_centres()), _image(), Y.copy()
     searchlight = SearchLight(mask, process, 4.0, estimator, 1, standardize=True)
@@ -286,7 +286,7 @@ ENGINES = {
         "a scikit-learn scorer, sphere by sphere",
     ),
     "l1": ({"estimator": "svc_l1"}, "general", "penalty='l1' is not a ridge penalty", "its own scorer"),
-    "other": ({"estimator": GaussianNB()}, "general", "GaussianNB has no compiled decoder", "its own scorer"),
+    "other": ({"estimator": BernoulliNB()}, "general", "BernoulliNB has no compiled decoder", "its own scorer"),
     "pipeline": (
         {"estimator": make_pipeline(MinMaxScaler(), LinearSVC())},
         "general",
@@ -328,7 +328,7 @@ def test_a_custom_estimator_warns_and_works():
     assert searchlight.masked_scores_.max() > 0.7  # the planted voxels
 
 
-@pytest.mark.parametrize("estimator", ["svc", GaussianNB()], ids=["compiled", "general"])
+@pytest.mark.parametrize("estimator", ["svc", BernoulliNB()], ids=["compiled", "general"])
 def test_small_spheres_score_nan_and_are_counted(estimator):
     sizes = sphere_neighbours(_mask_data(), AFFINE, 4.0).sizes
     limit = int(np.median(sizes))
@@ -363,7 +363,7 @@ def test_standardize_is_standardscaler_within_each_run(groups):
 
 
 @pytest.mark.filterwarnings("ignore:n_jobs asks for")
-@pytest.mark.parametrize("estimator", ["svc", "ridge_classifier", GaussianNB()], ids=["svc", "ridge", "general"])
+@pytest.mark.parametrize("estimator", ["svc", "ridge_classifier", BernoulliNB()], ids=["svc", "ridge", "general"])
 @pytest.mark.parametrize("n_jobs", [2, -1, -2, np.int64(1)])
 def test_scores_do_not_depend_on_n_jobs(estimator, n_jobs):
     one = _fit(estimator=estimator, process_mask_img=_mask(_centres()))
@@ -403,7 +403,7 @@ def test_random_splits_are_drawn_once_for_all_spheres():
     assert np.ptp(searchlight.fold_scores_) > 0
 
 
-@pytest.mark.parametrize("estimator", ["svc", GaussianNB()], ids=["compiled", "general"])
+@pytest.mark.parametrize("estimator", ["svc", BernoulliNB()], ids=["compiled", "general"])
 def test_verbose(estimator, capsys):
     lengths = []
     for verbose in (0, 1, 2, 3):
@@ -644,8 +644,14 @@ def test_a_bad_argument_is_refused_before_any_work(argument, value, exception, m
 BAD_TOGETHER = [
     ("y", ["face", "house"] * 12, {"estimator": "ridge"}, ValueError, "RidgeCV is a regressor: give numbers"),
     ("y", ["face", "house"] * 12, {"estimator": "svr"}, ValueError, "such as 'face' but SVR is a regressor"),
-    ("y", np.linspace(0, 1.5, N), {"estimator": GaussianNB()}, ValueError, "continuous but GaussianNB is a classifier"),
-    ("y", Y[1:], {"estimator": GaussianNB()}, ValueError, "inconsistent numbers of samples: 23 and 24"),
+    (
+        "y",
+        np.linspace(0, 1.5, N),
+        {"estimator": BernoulliNB()},
+        ValueError,
+        "continuous but BernoulliNB is",
+    ),
+    ("y", Y[1:], {"estimator": BernoulliNB()}, ValueError, "inconsistent numbers of samples: 23 and 24"),
     ("scoring", "accuracy", {"estimator": "ridge"}, ValueError, "is for classifiers but the estimator is a regressor"),
     ("estimator_args", {"C": 1}, {"estimator": LinearSVC()}, TypeError, "only goes with an estimator name"),
     ("groups", np.ones(N), {"cv": LeaveOneGroupOut()}, ValueError, "fewer than 2 unique groups"),

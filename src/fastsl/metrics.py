@@ -7,6 +7,7 @@ sphere to the same predictions; see :func:`score_by_replay`.
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils.metaestimators import available_if
 
 from fastsl.predictions import HeldOut
 
@@ -93,7 +95,8 @@ def _per_class_metric(kind: str, average: str) -> Metric:
 def roc_auc(held_out: HeldOut) -> Scores:
     """Area under the ROC curve: the chance that a sample of the second class has the larger decision value.
 
-    NaN where the test samples lack a class, or have one that was not trained.
+    Of a decoder without decision values, the larger probability. NaN where the test samples lack a class, or have one
+    that was not trained.
     """
     classes = _classes(held_out)
     if len(classes) != 2:
@@ -101,13 +104,37 @@ def roc_auc(held_out: HeldOut) -> Scores:
             f"scoring='roc_auc' needs two classes, got {len(classes)} ({classes.tolist()}); use 'balanced_accuracy' "
             "or 'roc_auc_ovr' with an estimator that gives probabilities."
         )
+    values = held_out.decision
+    if values is None:
+        if held_out.probability is None:
+            raise ValueError("scoring='roc_auc' needs decision values or probabilities, and the estimator has neither.")
+        values = held_out.probability[:, :, 1]
     positive = held_out.y_true == classes[1]
     n_positive, n_negative = positive.sum(), (~positive).sum()
     if n_positive == 0 or n_negative == 0 or not np.isin(held_out.y_true, classes).all():
         return np.full(len(held_out.values), np.nan)
-    ranks = rankdata(held_out.values[:, :, 0], axis=1)
+    ranks = rankdata(values, axis=1)
     wins = ranks[:, positive].sum(axis=1) - n_positive * (n_positive + 1) / 2
     return wins / (n_positive * n_negative)
+
+
+def neg_log_loss(held_out: HeldOut) -> Scores:
+    """Mean over the test samples of the log probability of the true class, within (eps, 1 - eps) of float64."""
+    classes = _classes(held_out)
+    if held_out.probability is None:
+        raise ValueError(
+            "scoring='neg_log_loss' needs probabilities, and the estimator has no predict_proba; use "
+            "'balanced_accuracy' or 'roc_auc'."
+        )
+    missing = np.setxor1d(classes, held_out.y_true)
+    if missing.size:
+        raise ValueError(
+            f"scoring='neg_log_loss' needs every class among the training and the test samples, but {missing.tolist()} "
+            "is in one of them only."
+        )
+    eps = np.finfo(np.float64).eps
+    of_true = held_out.probability[:, np.arange(len(held_out.y_true)), np.searchsorted(classes, held_out.y_true)]
+    return np.log(np.clip(of_true, eps, 1 - eps)).mean(axis=1)
 
 
 def _errors(held_out: HeldOut) -> NDArray[np.float64]:
@@ -154,6 +181,7 @@ CLASSIFIER_METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "roc_auc": roc_auc,
+    "neg_log_loss": neg_log_loss,
     **{
         metric.__name__: metric
         for metric in (
@@ -174,27 +202,37 @@ REGRESSOR_METRICS: dict[str, Metric] = {
 METRICS: dict[str, Metric] = {**CLASSIFIER_METRICS, **REGRESSOR_METRICS}
 
 
-class _ReplayClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Answers a scorer with predictions that were made before; ``X`` is ignored."""
+def _has(name: str) -> Callable[[Any], bool]:
+    return lambda replay: getattr(replay, name) is not None
 
-    def __init__(self, classes: Any, values: Any, predicted: Any) -> None:
-        self.classes_ = classes
-        self._values = values
-        self._predicted = predicted
+
+class _ReplayClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Answers a scorer with what a decoder said of one sphere; ``X`` is ignored."""
+
+    def __init__(self, held_out: HeldOut) -> None:
+        self.classes_ = held_out.classes
+        self._predicted = held_out.predicted[0]
+        self._decision = None if held_out.decision is None else held_out.decision[0]
+        self._probability = None if held_out.probability is None else held_out.probability[0]
 
     def fit(self, X: Any, y: Any) -> "_ReplayClassifier":
         return self
 
     def predict(self, X: Any) -> Any:
-        return self.classes_[self._predicted]
+        return self.classes_[self._predicted]  # type: ignore[index]
 
+    @available_if(_has("_decision"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
-        return self._values[:, 0] if self._values.shape[1] == 1 else self._values
+        return self._decision
+
+    @available_if(_has("_probability"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> Any:
+        return self._probability
 
 
 class _ReplayRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    def __init__(self, values: Any) -> None:
-        self.values_ = values
+    def __init__(self, held_out: HeldOut) -> None:
+        self.values_ = held_out.values[0, :, 0]
 
     def fit(self, X: Any, y: Any) -> "_ReplayRegressor":
         return self
@@ -206,24 +244,20 @@ class _ReplayRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 def score_by_replay(scorer: Any) -> Metric:
     """Make a metric of a scikit-learn scorer (made by ``make_scorer`` or ``get_scorer``), one call a sphere.
 
-    Such scorers see an estimator only through ``predict`` and ``decision_function``, so an object that repeats the
-    held-out predictions stands in for the fitted one.
+    Such scorers see an estimator only through ``predict``, ``decision_function`` and ``predict_proba``, so an object
+    that repeats the held-out predictions stands in for the fitted one.
     """
 
     def metric(held_out: HeldOut) -> Scores:
         scores = np.empty(len(held_out.values))
         nothing = np.empty((len(held_out.y_true), 0))
-        predicted = None if held_out.classes is None else held_out.predicted
+        whole = np.flatnonzero(~held_out.failed)
+        scores[:] = np.nan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
-            for centre, values in enumerate(held_out.values):
-                if np.isnan(values).any():
-                    scores[centre] = np.nan
-                    continue
-                if predicted is None:
-                    stand_in: Any = _ReplayRegressor(values[:, 0])
-                else:
-                    stand_in = _ReplayClassifier(held_out.classes, values, predicted[centre])
+            for centre in whole:
+                one = replace(held_out, values=held_out.values[centre : centre + 1])
+                stand_in = _ReplayRegressor(one) if held_out.classes is None else _ReplayClassifier(one)
                 scores[centre] = scorer(stand_in, nothing, held_out.y_true)
         return scores
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit, logsumexp, softmax
 from sklearn.base import is_classifier
 
 
@@ -109,8 +109,8 @@ class LogLikelihoods(HeldOut):
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """Of each class, shape (n_centres, n_test, n_classes)."""
-        return softmax(self.values, axis=2)
+        """Of each class, shape (n_centres, n_test, n_classes), as scikit-learn rounds: near 1 that decides on ties."""
+        return np.asarray(np.exp(self.values - logsumexp(self.values, axis=2, keepdims=True)))
 
 
 class NearestMeans(HeldOut):

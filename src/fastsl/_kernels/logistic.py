@@ -19,77 +19,74 @@ from fastsl._runtime.jit import entry, helper
 #: Steps are quadratic in the end: one that moves f by less than this leaves an error of its square.
 _STILL = 1e-6
 _MOST_STEPS = 100
-#: Beyond this |f| a sample's weight is some 1e-12 of its cost, and counts as that.
+#: Beyond this |f| a coefficient is some 1e-12 of its cost, or of it away from the cost, and counts as that.
 _FARTHEST = 27.0
 
 
 @helper
-def logistic(sphere, S, cost, T, A, rows, F, beta):
-    """Two classes, from the guess ``F`` (1, n), which leaves as the solution with ``beta``. ``S``: training samples.
+def logistic(sphere, S, cost, T, A, rows, F, beta, a):
+    """Two classes, f on all samples in ``F`` (1, n) with ``beta``. ``S``: training samples.
+
+    At the solution every coefficient a_i = y_i beta_i, between 0 and its cost, lies on the curve
+
+        y_i f_i = h(a_i) = log((cost_i - a_i) / a_i)
+
+    A step solves f = K beta with the tangents of all curves, which is a ridge regression, and goes back to the curves:
+    keeping f where K_ii is smaller than the tangent's slope, a where it is larger, in between in proportion. To keep f
+    alone is the usual reweighted least squares: 9 steps in place of 6 for standardised data, and on raw intensities,
+    nearly separable, it does not always come to an end. ``a`` (n,) enters as a guess and leaves as the solution.
 
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     y, n = T[0], T.shape[1]
-    D, R = np.empty(n), np.empty((1, n))
-    F_new, beta_new = np.empty((1, n)), np.empty((1, n))
+    D, R, d, before = np.empty(n), np.empty((1, n)), np.empty(n), np.empty(n)
+    _diagonal(sphere, d)
     for step in range(_MOST_STEPS):
         for i in S:
-            f = min(max(F[0, i], -_FARTHEST), _FARTHEST)
-            e = np.exp(-y[i] * f)
-            D[i] = (1.0 + e) * (1.0 + 1.0 / e) / cost[i]
-            R[0, i] = F[0, i] + y[i] * (1.0 + e)
-        if weighted_ridge(sphere, S, D, R, A, rows, F_new, beta_new) != 0:
+            before[i] = F[0, i]
+            D[i] = cost[i] / (a[i] * (cost[i] - a[i]))
+            R[0, i] = y[i] * (np.log((cost[i] - a[i]) / a[i]) + D[i] * a[i])
+        if weighted_ridge(sphere, S, D, R, A, rows, F, beta) != 0:
             return 1
-        t = 1.0
-        if step > 0:  # a guess has no beta yet, so that its objective is not known
-            t = _shorten(S, cost, y, F[0], beta[0], F_new[0], beta_new[0])
-        largest, moved = 1.0, 0.0
-        for i in range(n):
-            move = t * (F_new[0, i] - F[0, i])
-            F[0, i] += move
-            beta[0, i] = beta_new[0, i] if step == 0 else beta[0, i] + t * (beta_new[0, i] - beta[0, i])
-            largest, moved = max(largest, abs(F[0, i])), max(moved, abs(move))
-        if t == 1.0 and moved <= _STILL * largest:
+        largest, moved = 1.0, np.inf if step == 0 else 0.0
+        for i in S:
+            by_f = cost[i] / (1.0 + np.exp(min(max(y[i] * F[0, i], -_FARTHEST), _FARTHEST)))
+            by_a = min(max(y[i] * beta[0, i], 0.01 * a[i]), cost[i] - 0.01 * (cost[i] - a[i]))
+            part = d[i] / (d[i] + D[i])
+            a[i] = by_a**part * by_f ** (1.0 - part)
+            largest, moved = max(largest, abs(F[0, i])), max(moved, abs(F[0, i] - before[i]))
+        if moved <= _STILL * largest:
             return 0
     return 2
 
 
 @helper
-def _objective(S, cost, y, f, beta, f_new, beta_new, t):
-    """Value after a part ``t`` of the step."""
-    total = 0.0
-    for i in S:
-        g = f[i] + t * (f_new[i] - f[i])
-        margin = y[i] * g
-        total += cost[i] * (np.log1p(np.exp(-abs(margin))) + max(0.0, -margin))
-        total += 0.5 * g * (beta[i] + t * (beta_new[i] - beta[i]))
-    return total
-
-
-@helper
-def _shorten(S, cost, y, f, beta, f_new, beta_new):
-    """The largest of 1, 1/2, 1/4, ... that does not raise the objective."""
-    before = _objective(S, cost, y, f, beta, f_new, beta_new, 0.0)
-    t = 1.0
-    while t > 1e-6:
-        after = _objective(S, cost, y, f, beta, f_new, beta_new, t)
-        if after <= before + 1e-10 * abs(before):
-            return t
-        t *= 0.5
-    return t
+def _diagonal(sphere, d):
+    """Diagonal of K; of G where the intercept is free."""
+    for i in range(d.shape[0]):
+        d[i] = sphere.u[i] ** 2 / sphere.inv_c if 0.0 < sphere.inv_c < np.inf else 0.0
+        if sphere.primal:
+            for q in range(sphere.Z.shape[1]):
+                d[i] += sphere.Z[i, q] ** 2
+        else:
+            d[i] += sphere.Z[i, i]
 
 
 @helper
 def _logistic_sphere(sphere, problems, work, out):
-    """Every problem of one sphere; returns the first status that is not 0. Each starts from the one before."""
+    """Every problem of one sphere; returns the first status that is not 0.
+
+    Each starts from the middle: to start from the fold before saves no step.
+    """
     n = problems.train.shape[1]
-    cost, F, beta = np.empty(n), np.zeros((1, n)), np.empty((1, n))
+    cost, a, F, beta = np.empty(n), np.empty(n), np.empty((1, n)), np.empty((1, n))
     for q in range(problems.target.shape[0]):
         T = problems.targets[problems.target[q] : problems.target[q] + 1]
         for i in range(n):
             cost[i] = 1.0 / problems.ridge[q, i]
+            a[i] = 0.5 * cost[i]
         S = np.flatnonzero(problems.train[problems.fold[q]])
-        code = logistic(sphere, S, cost, T, work.A, work.rows, F, beta)
+        code = logistic(sphere, S, cost, T, work.A, work.rows, F, beta, a)
         if code != 0:
             return code
         write_problem(problems, q, F[0], out)
@@ -305,8 +302,7 @@ def _multinomial_sphere(sphere, problems, work, E, out):
         for q in range(first, last):
             T[q - first] = problems.targets[problems.target[q]]
         if last - first == 1:
-            F[:] = 0.0
-            code = logistic(sphere, S, cost, T, work.A, work.rows, F, np.empty((1, n)))
+            code = logistic(sphere, S, cost, T, work.A, work.rows, F, np.empty((1, n)), 0.5 * cost)
         else:
             code = multinomial(sphere, S, cost, T, E, work.M, work.rows, F)
         if code != 0:
