@@ -2,10 +2,13 @@
 
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+
+from fastsl import CorrelationClassifier
 
 #: Where liblinear gives up before its tolerance, its ConvergenceWarning is an error here, as every warning.
 CONVERGED = {"dual": True, "tol": 1e-10, "max_iter": 10**6, "random_state": 0}
@@ -100,6 +103,7 @@ CASES[LogisticRegression] = (
     LogisticRegression(class_weight="balanced", **TIGHT),
     LogisticRegression(class_weight={0: 3.0, 1: 0.5}, C=0.1, **TIGHT),
     LogisticRegression(fit_intercept=False, **TIGHT),
+    LogisticRegression(C=100.0, **TIGHT),
 )
 #: libsvm's tolerance is on the gradient: 1e-10 leaves decisions right to some 1e-9.
 LIBSVM = {"tol": 1e-10, "cache_size": 100}
@@ -129,9 +133,18 @@ CASES[LinearSVR] = (
     LinearSVR(loss="squared_epsilon_insensitive", C=1e-2, epsilon=0.5, **LIBLINEAR),
     LinearSVR(loss="squared_epsilon_insensitive", C=1e-2, fit_intercept=False, **LIBLINEAR),
 )
+CASES[CorrelationClassifier] = (CorrelationClassifier(), CorrelationClassifier(centre=False))
+CASES[DummyClassifier] = tuple(
+    DummyClassifier(strategy=strategy, random_state=3)
+    for strategy in ("prior", "most_frequent", "stratified", "uniform")
+)
+CASES[DummyRegressor] = (DummyRegressor(), DummyRegressor(strategy="quantile", quantile=0.3))
 EVERY_CASE = [estimator for estimators in CASES.values() for estimator in estimators]
 #: One or two of each type, for what does not depend on parameters.
 PLAIN = [
+    CorrelationClassifier(),
+    DummyClassifier(strategy="most_frequent"),
+    DummyRegressor(strategy="median"),
     SVC(kernel="linear", **LIBSVM),
     SVC(C=2.0, **LIBSVM),
     SVR(kernel="linear", epsilon=0.2, **LIBSVM),

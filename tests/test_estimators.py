@@ -30,9 +30,13 @@ REPR = {
     "dummy_regressor": "DummyRegressor()",
 }
 #: Names that nilearn does not have.
-OURS = {"lda": "LinearDiscriminantAnalysis(shrinkage='auto', solver='lsqr')"}
+OURS = {
+    "correlation": "CorrelationClassifier()",
+    "gnb": "GaussianNB()",
+    "lda": "LinearDiscriminantAnalysis(shrinkage='auto', solver='lsqr')",
+}
 LOGISTIC = {"logistic": 0, "logistic_l2": 0, "logistic_l1": 1}
-CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier", "lda"}
+CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier", *OURS}
 SEEDED = {"svc", "svc_l2", "svc_l1", "dummy_classifier"}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastsl._version import __version__
 
 if TYPE_CHECKING:
+    from fastsl.correlation import CorrelationClassifier as CorrelationClassifier
     from fastsl.explanation import explain as explain
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fastsl.searchlight import SearchLight as SearchLight
 
 _HOME = {
+    "CorrelationClassifier": "fastsl.correlation",
     "Neighbours": "fastsl.neighbours",
     "SearchLight": "fastsl.searchlight",
     "explain": "fastsl.explanation",
@@ -25,7 +27,16 @@ _HOME = {
     "sphere_neighbours": "fastsl.neighbours",
 }
 
-__all__ = ["Neighbours", "SearchLight", "__version__", "explain", "make_phantom", "search_light", "sphere_neighbours"]
+__all__ = [
+    "CorrelationClassifier",
+    "Neighbours",
+    "SearchLight",
+    "__version__",
+    "explain",
+    "make_phantom",
+    "search_light",
+    "sphere_neighbours",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,11 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LassoCV, LogisticRegressionCV, RidgeClassifierCV, RidgeCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVR, LinearSVC
 from sklearn.utils.validation import has_fit_parameter
+
+from fastsl.correlation import CorrelationClassifier
 
 
 def _logistic(l1_ratio: int) -> dict[str, Any]:
@@ -43,6 +46,8 @@ NAMED_BY_NILEARN: Names = {
 }
 #: What nilearn has no name for. Without shrinkage a sphere with more voxels than volumes has a singular covariance.
 NAMED_HERE: Names = {
+    "correlation": (CorrelationClassifier, {}, {}),
+    "gnb": (GaussianNB, {}, {}),
     "lda": (LinearDiscriminantAnalysis, {}, {"solver": "lsqr", "shrinkage": "auto"}),
 }
 NAMED: Names = {**NAMED_BY_NILEARN, **NAMED_HERE}
@@ -117,7 +122,7 @@ def check_estimator(estimator: Any, scoring: Any = None) -> None:
                 f"{type(estimator).__name__} must accept a 'groups' parameter in fit, because its "
                 "nilearn_searchlight_uses_cv is False."
             )
-    if not type(estimator).__module__.startswith("sklearn."):
+    if not type(estimator).__module__.startswith(("sklearn.", "fastsl.")):
         warnings.warn(
             "Use a custom estimator at your own risk of the process not working as intended.",
             UserWarning,

@@ -137,6 +137,40 @@ class NearestMeans(HeldOut):
         return softmax(self._scores, axis=2)
 
 
+class Similarities(HeldOut):
+    """How similar a sample is to each class, one column each even for two: correlations. No probabilities."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the most similar class; the first of those that tie."""
+        return self.values.argmax(axis=2)
+
+    @property
+    def decision(self) -> NDArray[np.float64]:
+        """Similarities; of two classes their difference."""
+        return self.values[:, :, 1] - self.values[:, :, 0] if self.values.shape[2] == 2 else self.values
+
+
+class Constant(HeldOut):
+    """One column with the position of the predicted class, then log probabilities of all classes: dummies."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the predicted class."""
+        last = self.values.shape[2] - 2
+        return np.clip(np.nan_to_num(self.values[:, :, 0]), 0, last).astype(np.int64)
+
+    @property
+    def decision(self) -> None:
+        """None: scikit-learn's dummies have probabilities only."""
+        return
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_centres, n_test, n_classes)."""
+        return softmax(self.values[:, :, 1:], axis=2)
+
+
 class Votes(HeldOut):
     """Decision values of one classifier for each pair of classes, as libsvm has them.
 

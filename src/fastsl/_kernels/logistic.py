@@ -24,7 +24,7 @@ _FARTHEST = 27.0
 
 
 @helper
-def logistic(sphere, S, cost, T, A, rows, F, beta, a):
+def logistic(sphere, S, cost, T, A, rows, F, beta):
     """Two classes, f on all samples in ``F`` (1, n) with ``beta``. ``S``: training samples.
 
     At the solution every coefficient a_i = y_i beta_i, between 0 and its cost, lies on the curve
@@ -34,12 +34,13 @@ def logistic(sphere, S, cost, T, A, rows, F, beta, a):
     A step solves f = K beta with the tangents of all curves, which is a ridge regression, and goes back to the curves:
     keeping f where K_ii is smaller than the tangent's slope, a where it is larger, in between in proportion. To keep f
     alone is the usual reweighted least squares: 9 steps in place of 6 for standardised data, and on raw intensities,
-    nearly separable, it does not always come to an end. ``a`` (n,) enters as a guess and leaves as the solution.
+    nearly separable, it does not always come to an end. To start from another fold's solution saves no step.
 
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     y, n = T[0], T.shape[1]
-    D, R, d, before = np.empty(n), np.empty((1, n)), np.empty(n), np.empty(n)
+    D, R, d = np.empty(n), np.empty((1, n)), np.empty(n)
+    a, before = 0.5 * cost, np.empty(n)
     _diagonal(sphere, d)
     for step in range(_MOST_STEPS):
         for i in S:
@@ -74,19 +75,15 @@ def _diagonal(sphere, d):
 
 @helper
 def _logistic_sphere(sphere, problems, work, out):
-    """Every problem of one sphere; returns the first status that is not 0.
-
-    Each starts from the middle: to start from the fold before saves no step.
-    """
+    """Every problem of one sphere; returns the first status that is not 0."""
     n = problems.train.shape[1]
-    cost, a, F, beta = np.empty(n), np.empty(n), np.empty((1, n)), np.empty((1, n))
+    cost, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
     for q in range(problems.target.shape[0]):
         T = problems.targets[problems.target[q] : problems.target[q] + 1]
         for i in range(n):
             cost[i] = 1.0 / problems.ridge[q, i]
-            a[i] = 0.5 * cost[i]
         S = np.flatnonzero(problems.train[problems.fold[q]])
-        code = logistic(sphere, S, cost, T, work.A, work.rows, F, beta, a)
+        code = logistic(sphere, S, cost, T, work.A, work.rows, F, beta)
         if code != 0:
             return code
         write_problem(problems, q, F[0], out)
@@ -302,7 +299,7 @@ def _multinomial_sphere(sphere, problems, work, E, out):
         for q in range(first, last):
             T[q - first] = problems.targets[problems.target[q]]
         if last - first == 1:
-            code = logistic(sphere, S, cost, T, work.A, work.rows, F, np.empty((1, n)), 0.5 * cost)
+            code = logistic(sphere, S, cost, T, work.A, work.rows, F, np.empty((1, n)))
         else:
             code = multinomial(sphere, S, cost, T, E, work.M, work.rows, F)
         if code != 0:

@@ -14,12 +14,14 @@ from functools import partial
 from typing import Any
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from fastsl.decoders import gaussian, lda, linear_svc, logistic, ridge, scaled, support
+from fastsl.correlation import CorrelationClassifier
+from fastsl.decoders import correlation, dummy, gaussian, lda, linear_svc, logistic, ridge, scaled, support
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -54,6 +56,9 @@ REGISTRY: dict[type, Decoder] = {
     LogisticRegression: Decoder(logistic.refuse, logistic.plan, "Gram or features; Newton"),
     GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
     NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
+    CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
+    DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
+    DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
     LinearDiscriminantAnalysis: Decoder(
         lda.refuse,

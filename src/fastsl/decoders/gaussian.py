@@ -78,7 +78,7 @@ def class_folds(
 
 
 def tables_of(block: Block, entries: ClassFolds) -> tuple[Block, Tables]:
-    """Tables of the voxels of a block, and the block with places in the tables for indices."""
+    """Tables of the voxels of a block, and the block with places in the tables for indices, and their means."""
     voxels, indices = localise(block)
     n, n_entries = len(voxels), len(entries.size)
     tables = Tables(
@@ -88,7 +88,7 @@ def tables_of(block: Block, entries: ClassFolds) -> tuple[Block, Tables]:
         np.empty((n, len(entries.code))),
     )
     gaussian.tabulate(block.X, voxels, entries, tables)
-    return block._replace(indices=indices), tables
+    return block._replace(indices=indices, means=block.means[voxels]), tables
 
 
 def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform: bool) -> NDArray[np.float64]:
