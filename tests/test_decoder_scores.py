@@ -10,7 +10,7 @@ from sklearn.metrics import get_scorer, make_scorer, top_k_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.svm import SVC
 
-from decoder_cases import PLAIN, tolerance_of
+from decoder_cases import PLAIN, numbers_of_classes, tolerance_of
 from fastsl.search import search_light
 from test_decoders import make_data
 
@@ -21,7 +21,9 @@ CLASSIFIERS = [
 NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "matthews_corrcoef", "neg_log_loss")
 OF_TWO = ("roc_auc", "average_precision", "neg_brier_score")
 OF_MORE = ("roc_auc_ovr", "roc_auc_ovo_weighted")
+
 TOP_TWO = make_scorer(top_k_accuracy_score, k=2, response_method=("decision_function", "predict_proba"))
+SCORES = {2: (*NAMES, *OF_TWO), 3: (*NAMES, *OF_MORE, TOP_TWO)}
 MEMBERS = ([0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 4, 7], [2, 3, 6])
 SPHERES = sparse.csr_array(np.array([np.isin(np.arange(8), members) for members in MEMBERS]))
 
@@ -41,11 +43,15 @@ def reference(estimator, X, y, cv, scoring):
 
 
 @pytest.mark.parametrize(
-    ("n_classes", "scoring"),
-    [(n, name) for n, names in {2: (*NAMES, *OF_TWO), 3: (*NAMES, *OF_MORE, TOP_TWO)}.items() for name in names],
+    ("estimator", "n_classes", "scoring"),
+    [
+        (estimator, n, name)
+        for estimator in CLASSIFIERS
+        for n in numbers_of_classes(estimator, SCORES)
+        for name in SCORES[n]
+    ],
     ids=str,
 )
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=repr)
 def test_scores_equal_cross_validate(estimator, n_classes, scoring):
     X, y, _ = make_data(8, n_classes, seed=11)
     cv = StratifiedKFold(3)

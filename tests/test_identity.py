@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+)
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
@@ -43,6 +50,7 @@ ESTIMATORS = {
     "LinearSVR": LinearSVR(loss="squared_epsilon_insensitive", C=1e-2),
     "LogisticRegression": LogisticRegression(),
     "LogisticRegression of three classes": LogisticRegression(C=0.1),
+    "LogisticRegressionCV": LogisticRegressionCV(solver="liblinear", cv=2, Cs=3),
     "GaussianNB": GaussianNB(),
     "NearestCentroid": NearestCentroid(),
     "correlation": CorrelationClassifier(),
@@ -190,7 +198,9 @@ def test_block_sizes_are_what_the_test_above_says(monkeypatch):
 
 #: liblinear's penalised intercept depends on where zero is, and so does gamma="scale", the variance over all voxels.
 SHIFT_INVARIANT = [
-    name for name, estimator in ESTIMATORS.items() if name != "SVC" and not isinstance(estimator, LinearSVC | LinearSVR)
+    name
+    for name, estimator in ESTIMATORS.items()
+    if name not in ("SVC", "LogisticRegressionCV") and not isinstance(estimator, LinearSVC | LinearSVR)
 ]
 
 

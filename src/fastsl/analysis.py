@@ -82,7 +82,7 @@ def plan_analysis(
     if keep is not None and keep.confusion and not classifier:
         raise ValueError(f"keep_confusion counts classes, but {name} is no classifier: leave it out.")
     decoder, reason = find_decoder(model, folds)
-    metrics, how = compiled_metrics(scores, classifier=classifier) if decoder else (None, "its own scorer")
+    metrics, how = compiled_metrics(scores, model) if decoder else (None, "its own scorer")
     if decoder is not None and metrics is None:
         reason = how
     engine = Engine("compiled" if metrics else "general", repr(model), reason, how)
@@ -122,7 +122,7 @@ def make_engine(X: NDArray[Any], analysis: Analysis, *, keep: bool) -> CompiledE
             X, analysis.y, analysis.estimator, analysis.folds, scorers, analysis.groups, analysis.min_voxels, rows
         )
     plan, _ = find_decoder(analysis.estimator, analysis.folds)
-    metrics, _ = compiled_metrics(analysis.scoring, classifier=is_classifier(analysis.estimator))
+    metrics, _ = compiled_metrics(analysis.scoring, analysis.estimator)
     assert plan is not None
     assert metrics is not None
     made = plan(analysis.estimator, analysis.y, analysis.folds)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sklearn.base import is_classifier
+from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
+from sklearn.pipeline import Pipeline
 
 from fastsl.block_metric import BlockMetric
 from fastsl.metrics import CLASSIFIER_METRICS, METRICS, REGRESSOR_METRICS, Metric, score_by_replay
@@ -20,7 +23,7 @@ class Scoring:
     Attributes
     ----------
     given : dict
-        By name: None (accuracy, or R2 for a regressor), the name of a scikit-learn scorer, or a callable.
+        By name: None (what the estimator's own ``score`` computes), the name of a scikit-learn scorer, or a callable.
     several : bool
         Whether results are to be dicts by these names.
     """
@@ -84,12 +87,21 @@ def _check_one(scoring: Any) -> None:
         )
 
 
-def compiled_metrics(scoring: Scoring, *, classifier: bool) -> tuple[dict[str, Metric] | None, str]:
+def _own_score(estimator: Any) -> str:
+    """Name of what ``estimator.score`` computes."""
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    if isinstance(last, LogisticRegressionCV) and last.scoring not in (None, "warn"):
+        return str(last.scoring)
+    return "accuracy" if is_classifier(estimator) else "r2"
+
+
+def compiled_metrics(scoring: Scoring, estimator: Any) -> tuple[dict[str, Metric] | None, str]:
     """Metrics for held-out predictions, or None where a score needs the fitted estimator itself; and the reason."""
     metrics: dict[str, Metric] = {}
     reasons = []
     for name, one in scoring.given.items():
-        metric, reason = _compiled_metric(one, classifier=classifier)
+        wanted = _own_score(estimator) if one is None else one
+        metric, reason = _compiled_metric(wanted, classifier=is_classifier(estimator))
         if metric is None:
             return None, reason
         metrics[name] = metric
@@ -98,8 +110,6 @@ def compiled_metrics(scoring: Scoring, *, classifier: bool) -> tuple[dict[str, M
 
 
 def _compiled_metric(scoring: Any, *, classifier: bool) -> tuple[Metric | None, str]:
-    if scoring is None:
-        scoring = "accuracy" if classifier else "r2"
     if isinstance(scoring, str) and scoring in METRICS:
         fitting = CLASSIFIER_METRICS if classifier else REGRESSOR_METRICS
         if scoring not in fitting:

@@ -15,7 +15,14 @@ from typing import Any
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
@@ -54,6 +61,12 @@ REGISTRY: dict[type, Decoder] = {
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
     RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),
     LogisticRegression: Decoder(logistic.refuse, logistic.plan, "Gram or features; Newton"),
+    LogisticRegressionCV: Decoder(
+        logistic.refuse_cv,
+        logistic.plan_cv,
+        "as LogisticRegression",
+        (LogisticRegressionCV(solver="liblinear", scoring="neg_log_loss"),),
+    ),
     GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
     NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
     CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
