@@ -67,8 +67,9 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     estimator : str or scikit-learn estimator, default="svc"
         One of nilearn's names ("svc", "svc_l2", "svc_l1", "logistic", "logistic_l1", "logistic_l2",
         "ridge_classifier", "dummy_classifier", "svr", "ridge", "ridge_regressor", "lasso", "lasso_regressor",
-        "dummy_regressor"), or any classifier, regressor or Pipeline. LinearSVC, Ridge, RidgeClassifier, RidgeCV and
-        RidgeClassifierCV run compiled, others through joblib; ``engine_`` says which and why.
+        "dummy_regressor"), one of ours ("lda", "gnb", "correlation"), or any classifier, regressor or Pipeline. Linear
+        models, support vector machines, discriminant analysis, naive Bayes and centroids run compiled (docs/decoders.md
+        has the list), others through joblib; ``engine_`` says which and why.
 
     n_jobs : int, default=-1
         Threads (processes, for estimators that are not compiled). -1 takes what this job may use: the least of
