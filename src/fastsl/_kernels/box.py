@@ -19,9 +19,9 @@ _TIE = 1e-10
 #: Relative to the mean diagonal of K, added to it: with fewer voxels than support vectors K alone is singular.
 _RIDGE = 1e-12
 _MOST_STEPS = 2000
-#: A larger error of f on the free samples says that the system was singular all the same: no solution, though on the way
-#: to one (all free, smooth data: 2e-7) it may be. The looser one is for the
-#: method that always ends: with C = 1 on raw intensities entries of K are 1e9, and f has 8 digits (measured: 5e-8).
+#: A larger error of f on the free samples says that the system was singular all the same: no solution, though on the
+#: way to one (all free, smooth data: 2e-7) it may be. The looser one is for the method that always ends: with C = 1 on
+#: raw intensities entries of K are 1e9, and f has 8 digits (measured: 5e-8).
 _GAP, _LOOSE_GAP = 1e-8, 1e-6
 #: Steps that may move all states at once without lowering the number of wrong ones.
 _PATIENCE = 8
