@@ -66,10 +66,10 @@ def rows_of(registry):
 
 def table(rows, arguments):
     lines = [
-        f"Time of one sphere of {RADIUS:g} mm in a 2 mm brain (up to 257 voxels), 120 volumes of two classes, leave one "
-        f"run out of 6, {arguments.n_jobs} processors ({platform.machine()}); smooth, standardised data. Median (range) of "
-        f"{arguments.repeats} alternating runs. nilearn runs on one processor and is counted as if it scaled perfectly, "
-        "without its search for neighbours.",
+        f"Time of one sphere of {RADIUS:g} mm in a 2 mm brain (up to 257 voxels), 120 volumes of two classes, leave "
+        f"one run out of 6, {arguments.n_jobs} processors ({platform.machine()}); smooth, standardised data. Median "
+        f"(range) of {arguments.repeats} alternating runs. nilearn runs on one processor and counts as if it scaled "
+        "perfectly, without its search for neighbours.",
         "",
         "| decoder | how | fastsl | nilearn | ratio |",
         "| --- | --- | --- | --- | --- |",

@@ -162,7 +162,7 @@ def _allocate(wanted: dict[str, tuple[tuple[int, ...], DTypeLike]], folder: Path
             f"predictions take {n_bytes / 1e9:.1f} GB, more than half of the free memory; they are written to "
             f"{folder}. Give keep_predictions a folder of your own to choose the place.",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
     if folder is None:
         return {name: np.zeros(shape, dtype) for name, (shape, dtype) in wanted.items()}

@@ -109,4 +109,4 @@ def report(troubles: Troubles, n_voxels: NDArray[np.int32], min_voxels: int, sco
 
 def _warn(text: str) -> None:
     """Warn at the line of the user's call."""
-    warnings.warn(text, RuntimeWarning, stacklevel=5)
+    warnings.warn(text, RuntimeWarning, stacklevel=6)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,11 +10,12 @@ from scipy import sparse
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
-from fastsl.analysis import Analysis, make_engine, make_kept, matrix_dtype, plan_analysis
-from fastsl.kept import Keep, Kept
+from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
+from fastsl.collected import Collector, SearchResult
+from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Troubles, report, stop_if_hopeless
+from fastsl.outcome import stop_if_hopeless
 from fastsl.progress import Progress
 
 #: A block of spheres should take this long: Ctrl-C waits for it, and progress moves with it.
@@ -38,33 +38,6 @@ class NeighbourSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """What is known of every sphere.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Of the scores.
-    fold_scores : ndarray of float64, shape (n_scores, n_folds, n_centres)
-        NaN where a fold could not be scored, or the sphere has too few voxels.
-    n_voxels : ndarray of int32, shape (n_centres,)
-        Sphere sizes.
-    kept : Kept or None
-        Predictions and confusion matrices, where they were asked for.
-    """
-
-    names: tuple[str, ...]
-    fold_scores: NDArray[np.float64]
-    n_voxels: NDArray[np.int32]
-    kept: Kept | None
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """Unweighted mean over folds, shape (n_scores, n_centres)."""
-        return self.fold_scores.mean(axis=1)
-
-
 def run_search(
     X: NDArray[Any],
     source: NeighbourSource,
@@ -79,28 +52,16 @@ def run_search(
     """
     keep = keep or Keep()
     engine = make_engine(X, analysis, keep=bool(keep))
-    names = analysis.scoring.names
-    n_centres = len(source)
-    fold_scores = np.full((len(names), len(analysis.folds), n_centres), np.nan)
-    n_voxels = np.zeros(n_centres, np.int32)
-    kept = make_kept(keep, analysis, n_centres)
-    troubles = Troubles()
-    with engine.running(n_jobs), progress.over(n_centres) as bar:
-        for start, stop in _blocks(n_centres):
+    results = Collector(analysis, len(source), keep)
+    with engine.running(n_jobs), progress.over(len(source)) as bar:
+        for start, stop in _blocks(len(source)):
             neighbours = source.block(start, stop)
             decoded = engine(neighbours)
-            fold_scores[:, :, start:stop] = decoded.scores
-            n_voxels[start:stop] = neighbours.sizes
-            if kept is not None:
-                assert decoded.predicted is not None
-                assert decoded.decision is not None
-                kept.put(start, decoded.predicted, decoded.decision)
-            troubles.add(decoded.troubles)
+            results.put(start, neighbours.sizes, decoded)
             if start == 0:
-                stop_if_hopeless(troubles, decoded.scores)
+                stop_if_hopeless(decoded.troubles, decoded.scores)
             bar.advance(stop - start)
-    report(troubles, n_voxels, analysis.min_voxels, fold_scores)
-    return SearchResult(names, fold_scores, n_voxels, kept)
+    return results.finish()
 
 
 def _blocks(n_centres: int) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
+from fastsl.collected import SearchResult
 from fastsl.estimators import estimator_type
 from fastsl.folds import check_groups, check_target
 from fastsl.images import Grid, Mask, Series, centres_on_grid, load_mask, map_image, mask_on_grid
@@ -22,7 +23,7 @@ from fastsl.kept import Keep, Kept
 from fastsl.matrix import standardize_groups
 from fastsl.neighbours import Spheres, check_radius, plan_spheres
 from fastsl.progress import Progress
-from fastsl.search import SearchResult, run_search
+from fastsl.search import run_search
 
 
 @dataclass

@@ -1,0 +1,64 @@
+"""Results of all spheres, put together from blocks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastsl.analysis import Analysis, make_kept
+from fastsl.kept import Keep, Kept
+from fastsl.outcome import Decoded, Troubles, report
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What is known of every sphere.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the scores.
+    fold_scores : ndarray of float64, shape (n_scores, n_folds, n_centres)
+        NaN where a fold could not be scored, or the sphere has too few voxels.
+    n_voxels : ndarray of int32, shape (n_centres,)
+        Sphere sizes.
+    kept : Kept or None
+        Predictions and confusion matrices, where they were asked for.
+    """
+
+    names: tuple[str, ...]
+    fold_scores: NDArray[np.float64]
+    n_voxels: NDArray[np.int32]
+    kept: Kept | None
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Unweighted mean over folds, shape (n_scores, n_centres)."""
+        return self.fold_scores.mean(axis=1)
+
+
+class Collector:
+    """Takes the blocks of one analysis, in any order, wherever they were decoded."""
+
+    def __init__(self, analysis: Analysis, n_centres: int, keep: Keep) -> None:
+        self._names, self._min_voxels = analysis.scoring.names, analysis.min_voxels
+        self._fold_scores = np.full((len(self._names), len(analysis.folds), n_centres), np.nan)
+        self._n_voxels = np.zeros(n_centres, np.int32)
+        self._kept = make_kept(keep, analysis, n_centres)
+        self._troubles = Troubles()
+
+    def put(self, start: int, sizes: ArrayLike, decoded: Decoded) -> None:
+        """Take the block of the centres from ``start`` on, whose spheres have ``sizes`` voxels."""
+        stop = start + decoded.scores.shape[2]
+        self._fold_scores[:, :, start:stop] = decoded.scores
+        self._n_voxels[start:stop] = sizes
+        if self._kept is not None:
+            assert decoded.predicted is not None
+            assert decoded.decision is not None
+            self._kept.put(start, decoded.predicted, decoded.decision)
+        self._troubles.add(decoded.troubles)
+
+    def finish(self) -> SearchResult:
+        """Everything, after one warning for each kind of trouble; an error when nothing could be done."""
+        report(self._troubles, self._n_voxels, self._min_voxels, self._fold_scores)
+        return SearchResult(self._names, self._fold_scores, self._n_voxels, self._kept)
