@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from fastsl._kernels import gaussian
+from fastsl._kernels import bayes, centroid
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.gaussian import class_folds, tables_of
+from fastsl.decoders import local
+from fastsl.decoders.additive import BySums, class_folds
+from fastsl.decoders.plan import row_length
 from fastsl.folds import Folds
 
 N, P = 15, 9
@@ -49,14 +52,27 @@ def zeros(entries):
     return np.zeros(len(entries.size))
 
 
-def launch(kernel, X, fewest, n_columns, *arguments, **options):
+def launch(tabulate, kernel, X, fewest, n_columns, *arguments, **options):
     entries, outputs = class_folds(Y, FOLDS, fewest, None, n_columns)
-    n_out = max(output.start + output.n_columns * len(FOLDS.test[f]) for f, output in enumerate(outputs) if output)
+    n_out = row_length(outputs, FOLDS)
     out, status = np.full((len(SPHERES), n_out), 99.0), np.full(len(SPHERES), 99, np.int8)
+    made = [make(entries) for make in arguments]
+
+    def decode(part, table, out, status):
+        sums = table.sums if kernel is bayes.naive_bayes else table.sums.rows
+        kernel(part, table.shift, table.voxels, sums, entries, *made, out, status)
+
     with kernel_threads(1):
-        local, tables = tables_of(block_of(X, **options), entries)
-        kernel(local, tables, entries, *[make(entries) for make in arguments], out, status)
+        BySums(entries, n_out, tabulate, decode, slopes=True)(block_of(X, **options), out, status)
     return out, status, outputs
+
+
+def launch_bayes(X, *, smoothing, **options):
+    return launch(bayes.tabulate_bayes, bayes.naive_bayes, X, 1, 1, zeros, lambda _: smoothing, **options)
+
+
+def launch_centroid(X, *arguments):
+    return launch(centroid.tabulate_centroids, centroid.nearest_centroid, X, 2, 2, *arguments)
 
 
 def naive_bayes(X, fold, smoothing):
@@ -75,7 +91,7 @@ def naive_bayes(X, fold, smoothing):
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e12], ids=["plain", "small", "products beyond float64"])
 def test_naive_bayes_by_its_formula(smoothing, scale):
     X = make_data(scale)
-    found, status, outputs = launch(gaussian.naive_bayes, X, 1, 1, zeros, lambda _: smoothing)
+    found, status, outputs = launch_bayes(X, smoothing=smoothing)
     np.testing.assert_array_equal(status, [0, 0, -1, 0])
     assert np.isnan(found[2]).all()
     for c, members in enumerate(SPHERES):
@@ -89,10 +105,10 @@ def test_naive_bayes_by_its_formula(smoothing, scale):
 def test_a_voxel_without_variance_fails_without_smoothing():
     X = make_data()
     X[:, 2] = 5.0
-    found, status, _ = launch(gaussian.naive_bayes, X, 1, 1, zeros, lambda _: 0.0)
+    found, status, _ = launch_bayes(X, smoothing=0.0)
     np.testing.assert_array_equal(status, [1, 1, -1, 0])
     assert np.isnan(found[:3]).all()
-    _, status, _ = launch(gaussian.naive_bayes, X, 1, 1, zeros, lambda _: 1e-9)
+    _, status, _ = launch_bayes(X, smoothing=1e-9)
     np.testing.assert_array_equal(status, [0, 0, -1, 0])
 
 
@@ -100,8 +116,8 @@ def test_a_voxel_without_variance_fails_without_smoothing():
 def test_centroids_by_their_formula(by_distance):
     X = make_data()
     prior = lambda entries: np.log(0.1 + 0.2 * (np.arange(len(entries.size)) % 2))  # noqa: E731
-    flags = lambda entries: np.full(len(entries.code), by_distance)  # noqa: E731
-    found, status, outputs = launch(gaussian.nearest_centroid, X, 2, 2, prior, flags)
+    flags = lambda entries: np.full(len(entries.first) - 1, by_distance)  # noqa: E731
+    found, status, outputs = launch_centroid(X, prior, flags)
     np.testing.assert_array_equal(status, [0, 0, -1, 0])
     assert outputs[2] is None, "one class"
     entry = 0
@@ -128,12 +144,83 @@ def test_centroids_by_their_formula(by_distance):
 
 def test_a_sphere_where_nothing_varies_fails():
     flat = np.full((N, P), 3.0, np.float32)
-    _, status, _ = launch(
-        gaussian.nearest_centroid, flat, 2, 2, zeros, lambda entries: np.ones(len(entries.code), bool)
-    )
+    _, status, _ = launch_centroid(flat, zeros, lambda entries: np.ones(len(entries.first) - 1, bool))
     np.testing.assert_array_equal(status, [1, 1, -1, 1])
 
 
 def test_small_spheres_are_left_out():
-    _, status, _ = launch(gaussian.naive_bayes, make_data(), 1, 1, zeros, lambda _: 1e-9, min_voxels=4)
+    _, status, _ = launch_bayes(make_data(), smoothing=1e-9, min_voxels=4)
     np.testing.assert_array_equal(status, [0, -1, -1, 0])
+
+
+def test_sums_of_members_from_prefix_sums():
+    n, width = 3 * SEGMENT, 4
+    rows = np.random.default_rng(1).standard_normal((n, width))
+    held = [2, 0, 1]  # segments in another order than in the data
+    shift = np.array([(place - segment) * SEGMENT for segment, place in enumerate(np.argsort(held))])
+    P = np.concatenate([rows[k * SEGMENT : (k + 1) * SEGMENT] for k in held])
+    for k in range(3):
+        accumulate(P[k * SEGMENT : (k + 1) * SEGMENT])
+    for members in (
+        np.array([0]),
+        np.array([5, 6, 7, 20]),
+        np.arange(SEGMENT - 2, SEGMENT + 2),
+        np.array([SEGMENT, 2 * SEGMENT - 1, 2 * SEGMENT]),
+        np.arange(n),
+    ):
+        total = np.full(width, 7.0)
+        add_members(P, shift, members, total)
+        np.testing.assert_allclose(total, 7.0 + rows[members].sum(axis=0), rtol=1e-12, atol=1e-13)
+
+
+def wide_data(n_voxels):
+    noise = np.random.default_rng(2).standard_normal((N, n_voxels))
+    return (noise + 0.5 * Y[:, None]).astype(np.float32)
+
+
+def wide_block(X, members):
+    n = X.shape[1]
+    indptr = np.concatenate([[0], np.cumsum([len(one) for one in members])])
+    return Block(np.ascontiguousarray(X.T), np.zeros(n), indptr, np.concatenate(members).astype(np.int32), np.inf, 0, 1)
+
+
+def run_bayes(blocks, smoothing=1e-9):
+    """Rows of the spheres of several blocks, by one table."""
+    entries, outputs = class_folds(Y, FOLDS, 1, None, 1)
+    n_out = row_length(outputs, FOLDS)
+
+    def decode(part, table, out, status):
+        bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, zeros(entries), smoothing, out, status)
+
+    run, rows = BySums(entries, n_out, bayes.tabulate_bayes, decode, slopes=True), []
+    with kernel_threads(1):
+        for block in blocks:
+            out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
+            run(block, out, status)
+            rows.append(out)
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("table_bytes", [1, 3 * 64 * 1000, 10**9], ids=["one sphere", "some segments", "all"])
+def test_results_do_not_depend_on_the_room_for_tables(table_bytes, monkeypatch):
+    X = wide_data(5 * SEGMENT + 7)
+    members = [np.arange(start, start + 90, 1 + start % 3) for start in (0, 230, 60, 200, 0, 237)]
+    expected = run_bayes([wide_block(X, members)])
+    monkeypatch.setattr(local, "TABLE_BYTES", table_bytes)
+    block = wide_block(X, members)
+    halves = [block._replace(indptr=block.indptr[a : b + 1]) for a, b in ((0, 2), (2, 5), (5, 6))]
+    np.testing.assert_array_equal(run_bayes(halves), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1e-9, 1e-6])
+def test_sums_agree_with_voxel_by_voxel(smoothing, monkeypatch):
+    X = wide_data(150)
+    X[:, 40] *= 1e-3  # its variance is a millionth of the others': the sphere that has it is computed by voxels
+    X[3, 90] = 1e4  # a sample that is far off: left out of the sums
+    members = [np.arange(30), np.arange(20, 60), np.arange(80, 100), np.arange(100, 150)]
+    found = run_bayes([wide_block(X, members)], smoothing)
+    for c, sphere in enumerate(members):
+        for fold, output in enumerate(class_folds(Y, FOLDS, 1, None, 1)[1]):
+            expected = naive_bayes(X[:, sphere].astype(float), fold, smoothing)
+            row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
+            np.testing.assert_allclose(row, expected, rtol=1e-9)

@@ -41,10 +41,17 @@ def _classes(held_out: HeldOut) -> NDArray[Any]:
     return held_out.classes
 
 
+def true_places(held_out: HeldOut) -> NDArray[np.int64]:
+    """Position of each test sample's class in ``classes``, -1 for a class that was not trained; shape (n_test,)."""
+    classes = _classes(held_out)
+    place = np.searchsorted(classes, held_out.y_true)
+    found = classes[np.minimum(place, len(classes) - 1)] == held_out.y_true
+    return np.where(found, place, -1)
+
+
 def accuracy(held_out: HeldOut) -> Scores:
     """Fraction of the test samples whose class is predicted."""
-    right = _classes(held_out)[held_out.predicted] == held_out.y_true
-    return right.mean(axis=1)
+    return np.count_nonzero(held_out.predicted == true_places(held_out), axis=1) / len(held_out.y_true)
 
 
 def balanced_accuracy(held_out: HeldOut) -> Scores:

@@ -31,17 +31,17 @@ def _add_products(x, shift, m, row):
 
 
 @helper
-def _correlate_fold(members, tables, shared, folds, fold, row):
+def _correlate_fold(members, voxels, shared, folds, fold, row):
     """Correlations of one fold's test samples with its classes; NaN where a pattern does not vary."""
     first, last, p = folds.first[fold], folds.first[fold + 1], members.shape[0]
     place, n_test = folds.test_ptr[fold], folds.test_ptr[fold + 1] - folds.test_ptr[fold]
     x_sum, x_square = np.zeros(n_test), np.zeros(n_test)
     m_sum, m_square = np.zeros(last - first), np.zeros(last - first)
     for v in members:
-        x, shift = tables.X[v, place : place + n_test], shared[v, fold]
+        x, shift = voxels.X[v, place : place + n_test], shared[v, fold]
         _add_moments(x, shift, x_sum, x_square)
         for e in range(first, last):
-            m = tables.mean[v, e] - shift
+            m = voxels.mean[v, e] - shift
             m_sum[e - first] += m
             m_square[e - first] += m * m
             _add_products(x, shift, m, row[folds.start[e] : folds.start[e] + n_test])
@@ -56,15 +56,15 @@ def _correlate_fold(members, tables, shared, folds, fold, row):
 
 
 @helper
-def _correlate_sphere(members, tables, shared, folds, row):
+def _correlate_sphere(members, voxels, shared, folds, row):
     row[:] = 0.0
-    for fold in range(folds.code.shape[0]):
-        _correlate_fold(members, tables, shared, folds, fold, row)
+    for fold in range(folds.first.shape[0] - 1):
+        _correlate_fold(members, voxels, shared, folds, fold, row)
 
 
 @entry
-def correlations(block, tables, shared, folds, out, status):
-    """Correlations ``out`` (n_centres, n_out); ``block.indices`` are rows of the tables and of ``shared``.
+def correlations(block, voxels, shared, folds, out, status):
+    """Correlations ``out`` (n_centres, n_out); ``block.indices`` are rows of ``voxels`` and of ``shared``.
 
     ``shared`` (n_voxels, n_folds) is subtracted from every pattern. Status -1: fewer than ``min_voxels``.
     """
@@ -74,4 +74,4 @@ def correlations(block, tables, shared, folds, out, status):
         out[b] = np.nan
         if members.shape[0] >= block.min_voxels:
             status[b] = 0
-            _correlate_sphere(members, tables, shared, folds, out[b])
+            _correlate_sphere(members, voxels, shared, folds, out[b])

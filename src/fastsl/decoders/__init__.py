@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from fastsl.correlation import CorrelationClassifier
-from fastsl.decoders import correlation, dummy, gaussian, lda, linear_svc, logistic, ridge, scaled, support
+from fastsl.decoders import additive, correlation, dummy, lda, linear_svc, logistic, ridge, scaled, support
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -67,8 +67,8 @@ REGISTRY: dict[type, Decoder] = {
         "as LogisticRegression",
         (LogisticRegressionCV(solver="liblinear", scoring="neg_log_loss"),),
     ),
-    GaussianNB: Decoder(gaussian.refuse_bayes, gaussian.plan_bayes, "sums over voxels"),
-    NearestCentroid: Decoder(gaussian.refuse_centroid, gaussian.plan_centroid, "sums over voxels"),
+    GaussianNB: Decoder(additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels"),
+    NearestCentroid: Decoder(additive.refuse_centroid, additive.plan_centroid, "prefix sums over voxels"),
     CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
     DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
     DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),

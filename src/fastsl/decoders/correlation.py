@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels import correlation
 from fastsl._kernels.block import Block
-from fastsl.decoders.gaussian import class_folds, tables_of
+from fastsl.decoders.additive import class_folds, measured
 from fastsl.decoders.plan import Plan
 from fastsl.folds import Folds
 from fastsl.predictions import Similarities
@@ -23,12 +23,12 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     entries, outputs = class_folds(y, folds, 2, None, 1)
 
     def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        local, tables = tables_of(block, entries)
-        shared = np.empty((len(tables.mean), len(folds)))
+        local, voxels = measured(block, entries)
+        shared = np.empty((len(voxels.mean), len(folds)))
         for fold in range(len(folds)):
-            own = tables.mean[:, entries.first[fold] : entries.first[fold + 1]]
+            own = voxels.mean[:, entries.first[fold] : entries.first[fold + 1]]
             # Voxels are without their means here, which belong to the patterns unless the shared pattern goes.
             shared[:, fold] = own.mean(axis=1) if estimator.centre and own.size else -local.means
-        correlation.correlations(local, tables, shared, entries, out, status)
+        correlation.correlations(local, voxels, shared, entries, out, status)
 
     return Plan("CorrelationClassifier", run, outputs, y, folds, Similarities)

@@ -57,11 +57,7 @@ class Plan:
     @property
     def n_out(self) -> int:
         """Length of the row of results of one sphere."""
-        return sum(
-            output.n_columns * len(test)
-            for output, test in zip(self.outputs, self.folds.test, strict=True)
-            if output is not None
-        )
+        return row_length(self.outputs, self.folds)
 
     def held_out(self, out: NDArray[np.float64]) -> Iterator[HeldOut | None]:
         """Sort results (n_centres, n_out) into one :class:`HeldOut` a fold; None for a fold that was not fitted."""
@@ -88,3 +84,10 @@ def lay_out(
         outputs.append(Output(start, n, classes) if n else None)
         start += n * len(test)
     return tuple(outputs)
+
+
+def row_length(outputs: tuple[Output | None, ...], folds: Folds) -> int:
+    """Length of the row of results of one sphere."""
+    return sum(
+        output.n_columns * len(test) for output, test in zip(outputs, folds.test, strict=True) if output is not None
+    )

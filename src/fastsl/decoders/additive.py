@@ -1,16 +1,17 @@
 """GaussianNB and NearestCentroid: sums over the voxels of a sphere."""
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import gaussian
+from fastsl._kernels import bayes, centroid
 from fastsl._kernels.block import Block
-from fastsl._kernels.gaussian import ClassFolds, Tables
-from fastsl.decoders.local import localise
-from fastsl.decoders.plan import Output, Plan, lay_out
+from fastsl._kernels.voxels import ClassFolds, Voxels, measure_voxels
+from fastsl.decoders.local import SegmentTable, localise
+from fastsl.decoders.plan import Output, Plan, lay_out, row_length
 from fastsl.folds import Folds
 from fastsl.predictions import LogLikelihoods, NearestMeans
 
@@ -47,28 +48,26 @@ def class_folds(
 
     A fold with fewer classes than ``fewest``, or another number than ``n_priors``, is not trained.
     """
-    code = np.full((len(folds), len(y)), -1, np.int32)
-    count: list[int] = []
+    members: list[NDArray[Any]] = []
     first, fold_classes = [0], []
-    for fold, train in enumerate(folds.train):
+    for train in folds.train:
         classes, inverse = np.unique(y[train], return_inverse=True)
         fold_classes.append(classes)
         if len(classes) >= fewest and n_priors in (None, len(classes)):
-            code[fold, train] = len(count) + inverse
-            count += np.bincount(inverse).tolist()
-        first.append(len(count))
+            members += [np.bincount(train[inverse == k], minlength=len(y)) for k in range(len(classes))]
+        first.append(len(members))
     n_test = np.array([len(test) for test in folds.test])
     outputs = lay_out(folds, [n_columns * n for n in np.diff(first)], tuple(fold_classes))
-    start = np.zeros(len(count), np.int64)
+    start = np.zeros(len(members), np.int64)
     for fold, output in enumerate(outputs):
         if output is not None:
             entries = np.arange(first[fold], first[fold + 1])
             start[entries] = output.start + (entries - first[fold]) * n_test[fold]
     return (
         ClassFolds(
-            code,
+            np.array(members, np.float64).reshape(len(members), len(y)).T.copy(),
             np.array(first, np.int64),
-            np.array(count, np.int64),
+            np.array([member.sum() for member in members], np.int64),
             np.concatenate(folds.test),
             np.concatenate([[0], np.cumsum(n_test)]),
             start,
@@ -77,18 +76,22 @@ def class_folds(
     )
 
 
-def tables_of(block: Block, entries: ClassFolds) -> tuple[Block, Tables]:
-    """Tables of the voxels of a block, and the block with places in the tables for indices, and their means."""
-    voxels, indices = localise(block)
-    n, n_entries = len(voxels), len(entries.size)
-    tables = Tables(
-        np.empty((n, len(entries.test)), np.float32),
-        np.empty((n, n_entries)),
-        np.empty((n, n_entries)),
-        np.empty((n, len(entries.code))),
+def _empty(n_voxels: int, entries: ClassFolds) -> Voxels:
+    n_entries, n_folds = len(entries.size), len(entries.first) - 1
+    return Voxels(
+        np.empty((n_voxels, len(entries.test)), np.float32),
+        np.empty((n_voxels, n_entries)),
+        np.empty((n_voxels, n_entries)),
+        np.empty((n_voxels, n_folds)),
     )
-    gaussian.tabulate(block.X, voxels, entries, tables)
-    return block._replace(indices=indices, means=block.means[voxels]), tables
+
+
+def measured(block: Block, entries: ClassFolds) -> tuple[Block, Voxels]:
+    """What is known of the voxels of a block, and the block with rows of that for indices, and their means."""
+    chosen, indices = localise(block)
+    voxels = _empty(len(chosen), entries)
+    measure_voxels(block.X, chosen, entries, voxels)
+    return block._replace(indices=indices, means=block.means[chosen]), voxels
 
 
 def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform: bool) -> NDArray[np.float64]:
@@ -104,16 +107,64 @@ def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform:
     return np.log(share)
 
 
+class PrefixSums(SegmentTable):
+    """What is known of the voxels of some segments, and prefix sums of their parts of the row of a sphere."""
+
+    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, n_out: int, *, slopes: bool) -> None:
+        n_voxel = 4 * len(entries.test) + 16 * len(entries.size) + 8 * len(entries.first)
+        super().__init__(X, n_voxel + (12 if slopes else 8) * n_out)
+        self._entries, self._n_out, self._slopes = entries, n_out, slopes
+        self._allocate()
+
+    def _allocate(self) -> None:
+        self.voxels = _empty(self.n_rows, self._entries)
+        slopes = np.empty((self.n_rows if self._slopes else 0, self._n_out), np.float32)
+        self.sums = bayes.Sums(np.empty((self.n_rows, self._n_out)), slopes, np.empty(self.n_rows))
+
+    def parts(self, block: Block) -> Iterator[tuple[Block, slice, NDArray[np.int64]]]:
+        """As in :class:`fastsl.decoders.local.SegmentTable`."""
+        for part in super().parts(block):
+            if len(self.sums.rows) != self.n_rows:
+                self._allocate()
+            yield part
+
+
+class BySums:
+    """``run`` of a plan: the rows of spheres are sums of what ``tabulate`` fills in for their voxels."""
+
+    def __init__(
+        self,
+        entries: ClassFolds,
+        n_out: int,
+        tabulate: Callable[..., None],
+        decode: Callable[..., None],
+        *,
+        slopes: bool,
+    ) -> None:
+        self._entries, self._n_out, self._slopes = entries, n_out, slopes
+        self._tabulate, self._decode = tabulate, decode
+        self._table: PrefixSums | None = None
+
+    def __call__(self, block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        """Decode a block, part by part."""
+        if self._table is None or self._table.X is not block.X:
+            self._table = PrefixSums(block.X, self._entries, self._n_out, slopes=self._slopes)
+        table = self._table
+        for part, centres, new in table.parts(block):
+            self._tabulate(part.X, new, table.shift, self._entries, table.voxels, table.sums)
+            self._decode(part, table, out[centres], status[centres])
+
+
 def plan_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     """GaussianNB, which also takes a fold of one class."""
     priors = None if estimator.priors is None else np.asarray(estimator.priors, dtype=np.float64)
     entries, outputs = class_folds(y, folds, 1, None if priors is None else len(priors), 1)
     log_prior, smoothing = _log_prior(entries, priors, uniform=False), float(estimator.var_smoothing)
 
-    def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        local, tables = tables_of(block, entries)
-        gaussian.naive_bayes(local, tables, entries, log_prior, smoothing, out, status)
+    def decode(part: Block, table: PrefixSums, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, log_prior, smoothing, out, status)
 
+    run = BySums(entries, row_length(outputs, folds), bayes.tabulate_bayes, decode, slopes=True)
     return Plan("GaussianNB", run, outputs, y, folds, LogLikelihoods)
 
 
@@ -123,13 +174,13 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     priors = None if isinstance(given, str) else np.asarray(given, dtype=np.float64)
     entries, outputs = class_folds(y, folds, 2, None if priors is None else len(priors), 2)
     log_prior = _log_prior(entries, priors, uniform=isinstance(given, str) and given == "uniform")
-
     by_distance = np.array(
         [np.allclose(log_prior[a:b], -np.log(max(1, b - a))) for a, b in itertools.pairwise(entries.first)]
     )
 
-    def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        local, tables = tables_of(block, entries)
-        gaussian.nearest_centroid(local, tables, entries, log_prior, by_distance, out, status)
+    def decode(part: Block, table: PrefixSums, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        rows = table.sums.rows
+        centroid.nearest_centroid(part, table.shift, table.voxels, rows, entries, log_prior, by_distance, out, status)
 
+    run = BySums(entries, row_length(outputs, folds), centroid.tabulate_centroids, decode, slopes=False)
     return Plan("NearestCentroid", run, outputs, y, folds, NearestMeans)

@@ -1,0 +1,178 @@
+"""Gaussian naive Bayes: with the mean m and the variance s2 of each voxel v over a fold's training samples of class k,
+
+    log p(x, k) = log prior_k + sum_v E_kv(x),    E = -1/2 [ log(2 pi s2) + (x - m)^2 / s2 ]
+
+E does not depend on the sphere: it is tabulated once for the voxels of a block of spheres, as prefix sums
+(:mod:`fastsl._kernels.additive`). Only one thing does: scikit-learn adds to every variance a = 1e-9 times the largest
+variance of a voxel of the sphere. The first order of a is summed beside,
+
+    E(a) = E + a dE,    dE = 1/2 [ (x - m)^2 / s2 - 1 ] / s2
+
+in float32, of which a leaves 1e-16. Spheres where a is not small against every variance (1e-5, so that what is left out
+is 1e-10) are computed voxel by voxel.
+"""
+
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members
+from fastsl._kernels.block import PER_TASK
+from fastsl._kernels.voxels import add_squares, measure_voxel
+from fastsl._runtime.jit import entry, helper
+
+_LOG_TWO_PI = np.log(2.0 * np.pi)
+#: Products of variances are turned into logarithms before they leave this range.
+_SMALL, _LARGE = 1e-150, 1e150
+#: Largest part of a variance that may be added to it in first order.
+_FIRST_ORDER = 1e-5
+#: Larger squares (a test sample some hundred deviations off) would cost a voxel's neighbours in a prefix sum digits.
+_LARGEST_SQUARE = 1e5
+
+
+class Sums(NamedTuple):
+    """Of each voxel of a block of spheres, in the layout of the row of results of a sphere."""
+
+    rows: NDArray[np.float64]  # (n_voxels, n_out) prefix sums of E
+    slopes: NDArray[np.float32]  # (n_voxels, n_out) of dE
+    least: NDArray[np.float64]  # (n_voxels,) smallest variance of a class; 0 for a voxel that is left out of the sums
+
+
+@helper
+def _evidence(x, mean, var, row, slope):
+    """E and dE of one class for the test samples x; returns how many of them are too far off."""
+    inverse, beyond = 1.0 / var, 0
+    constant = -0.5 * (np.log(var) + _LOG_TWO_PI)
+    for i in range(x.shape[0]):
+        d = np.float64(x[i]) - mean
+        q = d * d * inverse
+        row[i] = constant - 0.5 * q
+        slope[i] = 0.5 * (q - 1.0) * inverse
+        beyond += q > _LARGEST_SQUARE
+    return beyond
+
+
+@helper
+def _bayes_row(voxels, sums, folds, v):
+    """A voxel's part of the log-likelihoods, and the derivative; zeros, and ``least`` 0, where it is out of bounds."""
+    row, slope, least, beyond = sums.rows[v], sums.slopes[v], np.inf, 0
+    for fold in range(folds.first.shape[0] - 1):
+        x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+        for e in range(folds.first[fold], folds.first[fold + 1]):
+            start, stop = folds.start[e], folds.start[e] + x.shape[0]
+            beyond += _evidence(x, voxels.mean[v, e], voxels.var[v, e], row[start:stop], slope[start:stop])
+            least = min(least, voxels.var[v, e])
+    sums.least[v] = least
+    if not least > 0.0 or beyond > 0:
+        sums.least[v] = 0.0
+        row[:] = 0.0
+        slope[:] = 0.0
+
+
+@helper
+def _bayes_segment(X, segment, place, folds, voxels, sums):
+    first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
+    for v in range(first, last):
+        measure_voxel(X[v], folds, voxels, v + place)
+        _bayes_row(voxels, sums, folds, v + place)
+    accumulate(sums.rows[first + place : last + place])
+    accumulate(sums.slopes[first + place : last + place])
+
+
+@entry
+def tabulate_bayes(X, segments, shift, folds, voxels, sums):
+    """Fill ``voxels`` and ``sums`` for some ``segments`` of X (n_voxels, n_samples)."""
+    for s in nb.prange(segments.shape[0]):
+        _bayes_segment(X, segments[s], shift[segments[s]], folds, voxels, sums)
+
+
+@helper
+def _added(members, shift, voxels, sums, smoothing, added):
+    """What is added to the variances of each fold, and the smallest of all variances."""
+    least = np.inf
+    added[:] = 0.0
+    for v in members:
+        place = v + shift[v // SEGMENT]
+        least = min(least, sums.least[place])
+        for fold in range(added.shape[0]):
+            added[fold] = max(added[fold], voxels.total[place, fold])
+    for fold in range(added.shape[0]):
+        added[fold] *= smoothing
+    return least
+
+
+@helper
+def _add_first_order(constant, added, slope, row):
+    for i in range(row.shape[0]):
+        row[i] += constant + added * slope[i]
+
+
+@helper
+def _bayes_by_sums(members, shift, sums, folds, log_prior, added, slope, row):
+    """Joint log-likelihoods of one sphere to first order in ``added``."""
+    row[:] = 0.0
+    slope[:] = 0.0
+    add_members(sums.rows, shift, members, row)
+    add_members(sums.slopes, shift, members, slope)
+    for fold in range(added.shape[0]):
+        for e in range(folds.first[fold], folds.first[fold + 1]):
+            start, stop = folds.start[e], folds.start[e] + folds.test_ptr[fold + 1] - folds.test_ptr[fold]
+            _add_first_order(log_prior[e], added[fold], slope[start:stop], row[start:stop])
+
+
+@helper
+def _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, row):
+    """Joint log-likelihoods of one sphere; returns 1 where a variance is 0."""
+    n_folds, n_entries, p = added.shape[0], folds.size.shape[0], members.shape[0]
+    logdet, product = np.zeros(n_entries), np.ones(n_entries)
+    row[:] = 0.0
+    for member in members:
+        v = member + shift[member // SEGMENT]
+        for fold in range(n_folds):
+            x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+            for e in range(folds.first[fold], folds.first[fold + 1]):
+                var = voxels.var[v, e] + added[fold]
+                if not var > 0.0:
+                    return 1
+                product[e] *= var
+                if not _SMALL < product[e] < _LARGE:
+                    logdet[e] += np.log(product[e])
+                    product[e] = 1.0
+                add_squares(x, voxels.mean[v, e], 1.0 / var, row[folds.start[e] : folds.start[e] + x.shape[0]])
+    for fold in range(n_folds):
+        for e in range(folds.first[fold], folds.first[fold + 1]):
+            constant = log_prior[e] - 0.5 * (p * _LOG_TWO_PI + logdet[e] + np.log(product[e]))
+            for i in range(folds.start[e], folds.start[e] + folds.test_ptr[fold + 1] - folds.test_ptr[fold]):
+                row[i] = constant - 0.5 * row[i]
+    return 0
+
+
+@helper
+def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, stop, out, status):
+    added, slope = np.empty(folds.first.shape[0] - 1), np.empty(out.shape[1])
+    for b in range(start, stop):
+        members = block.indices[block.indptr[b] : block.indptr[b + 1]]
+        status[b] = -1
+        if members.shape[0] >= block.min_voxels:
+            least = _added(members, shift, voxels, sums, smoothing, added)
+            if least > 0.0 and np.max(added) <= _FIRST_ORDER * least:
+                status[b] = 0
+                _bayes_by_sums(members, shift, sums, folds, log_prior, added, slope, out[b])
+            else:
+                status[b] = _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, out[b])
+        if status[b] != 0:
+            out[b] = np.nan
+
+
+@entry
+def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, status):
+    """Joint log-likelihoods ``out`` (n_centres, n_out); see :mod:`fastsl._kernels.additive` for ``shift``.
+
+    Status 1: a variance is zero; -1: fewer than ``min_voxels``.
+    """
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
+        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
+        _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, stop, out, status)

@@ -1,0 +1,92 @@
+"""Nearest centroids: with the mean m_k of class k over a fold's training samples,
+
+    d_k(x) = sum_v (x_v - m_kv)^2
+
+and the discriminant scores, the same in units of each voxel's deviation within classes. What a voxel adds does not
+depend on the sphere: it is tabulated once for the voxels of a block of spheres, as prefix sums
+(:mod:`fastsl._kernels.additive`).
+"""
+
+import numba as nb
+import numpy as np
+
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members
+from fastsl._kernels.voxels import add_squares, measure_voxel
+from fastsl._runtime.jit import entry, helper
+
+
+@helper
+def _centroid_row(voxels, rows, folds, v):
+    """A voxel's part of what predicts, and of the scores: in units of its deviation within classes."""
+    row = rows[v]
+    row[:] = 0.0
+    for fold in range(folds.first.shape[0] - 1):
+        first, last = folds.first[fold], folds.first[fold + 1]
+        n, n_test, within = 0, folds.test_ptr[fold + 1] - folds.test_ptr[fold], 0.0
+        for e in range(first, last):
+            n += folds.size[e]
+        for e in range(first, last):
+            within += folds.size[e] * voxels.var[v, e] / (n - (last - first))
+        weight = 1.0 / within if within > 0.0 else 1.0
+        width = (last - first) * n_test  # from an entry's first column to its second
+        x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+        for e in range(first, last):
+            place = folds.start[e]
+            add_squares(x, voxels.mean[v, e], -1.0, row[place : place + n_test])
+            add_squares(x, voxels.mean[v, e], -weight, row[place + width : place + width + n_test])
+
+
+@helper
+def _centroid_segment(X, segment, place, folds, voxels, rows):
+    first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
+    for v in range(first, last):
+        measure_voxel(X[v], folds, voxels, v + place)
+        _centroid_row(voxels, rows, folds, v + place)
+    accumulate(rows[first + place : last + place])
+
+
+@entry
+def tabulate_centroids(X, segments, shift, folds, voxels, sums):
+    """As :func:`fastsl._kernels.bayes.tabulate_bayes`, for centroids; without slopes."""
+    for s in nb.prange(segments.shape[0]):
+        _centroid_segment(X, segments[s], shift[segments[s]], folds, voxels, sums.rows)
+
+
+@helper
+def _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance, row):
+    """What predicts, -d_k or the scores, and the scores: voxels in units of their deviation within classes.
+
+        score_k(x) = 2 log prior_k - sum_v (x_v - m_kv)^2 / s2_v,    s2_v = sum_k n_k s2_kv / (n - n_classes)
+
+    Returns 1 where no voxel of a fold's training samples varies.
+    """
+    row[:] = 0.0
+    add_members(rows, shift, members, row)
+    for fold in range(folds.first.shape[0] - 1):
+        first, last = folds.first[fold], folds.first[fold + 1]
+        n_test, varies = folds.test_ptr[fold + 1] - folds.test_ptr[fold], False
+        for v in members:
+            if voxels.total[v + shift[v // SEGMENT], fold] > 0.0:
+                varies = True
+                break
+        if last > first and not varies:
+            return 1
+        for e in range(first, last):
+            for i in range(folds.start[e], folds.start[e] + n_test):
+                score = row[i + (last - first) * n_test] + 2.0 * log_prior[e]
+                row[i + (last - first) * n_test] = score
+                if not by_distance[fold]:
+                    row[i] = score
+    return 0
+
+
+@entry
+def nearest_centroid(block, shift, voxels, rows, folds, log_prior, by_distance, out, status):
+    """What predicts and scores ``out`` (n_centres, n_out); status as in :func:`fastsl._kernels.bayes.naive_bayes`."""
+    for b in nb.prange(block.indptr.shape[0] - 1):
+        members = block.indices[block.indptr[b] : block.indptr[b + 1]]
+        status[b] = -1
+        if members.shape[0] >= block.min_voxels:
+            status[b] = _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance, out[b])
+        if status[b] != 0:
+            out[b] = np.nan
