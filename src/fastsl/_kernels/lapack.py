@@ -68,6 +68,7 @@ def _fortran(module, name, spec):
 
 
 _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
+_dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
 _dgesdd = _fortran("cython_lapack", "dgesdd", "ciiaiaaiaiaia")
@@ -98,6 +99,21 @@ def _syrk_rows_compiled(B, K):
     def implementation(B, K):
         n, p = B.shape
         _dsyrk((_LOWER, _TRANSPOSE, n, p, 1.0, B, p, 0.0, K, K.shape[1]))
+
+    return implementation
+
+
+def multiply(A, B, C):
+    """``C = A @ B``, all float64 without gaps."""
+    C[:] = A @ B
+
+
+@overload(multiply)
+def _multiply_compiled(A, B, C):
+    def implementation(A, B, C):
+        m, k = A.shape
+        n = B.shape[1]
+        _dgemm((_NO_TRANSPOSE, _NO_TRANSPOSE, n, m, k, 1.0, B, n, A, k, 0.0, C, n))
 
     return implementation
 

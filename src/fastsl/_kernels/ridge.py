@@ -36,7 +36,7 @@ def ridge_gram(sphere, problems, alphas, M, A, rows, out):
                 continue
             D = problems.ridge[problems.of_fold[fold]]
             if problems.new_weights[fold]:
-                if _inverse(sphere, alpha, D, M, rows) != 0:
+                if inverse(sphere, alpha, D, M, rows) != 0:
                     return 1
                 for t in range(c.shape[0]):
                     for i in range(c.shape[1]):
@@ -57,7 +57,7 @@ def ridge_gram(sphere, problems, alphas, M, A, rows, out):
 
 
 @helper
-def _inverse(sphere, alpha, D, M, rows):
+def inverse(sphere, alpha, D, M, rows):
     """M = (G + alpha D)^-1 bordered by u: both triangles."""
     G, u = sphere.Z, sphere.u
     n = G.shape[0]

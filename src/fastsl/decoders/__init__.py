@@ -29,6 +29,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from fastsl.correlation import CorrelationClassifier
 from fastsl.decoders import additive, correlation, dummy, lda, linear_svc, logistic, ridge, scaled, support
+from fastsl.decoders.labellings import NullPlanFunction
 from fastsl.decoders.plan import PlanFunction
 from fastsl.folds import Folds
 
@@ -38,17 +39,23 @@ class Decoder:
     """One compiled decoder; see the module's docstring.
 
     ``how`` says in a few words which path it takes; ``examples`` are the estimators that the benchmark measures, one
-    with default parameters where there is none.
+    with default parameters where there is none; ``null_plan`` decodes many labellings after one factorisation.
     """
 
     refuse: Callable[[Any], str | None]
     plan: PlanFunction
     how: str = ""
     examples: tuple[Any, ...] = ()
+    null_plan: NullPlanFunction | None = None
 
 
 REGISTRY: dict[type, Decoder] = {
-    LinearSVC: Decoder(linear_svc.refuse, linear_svc.plan, "Gram or features; Newton on the active set"),
+    LinearSVC: Decoder(
+        linear_svc.refuse,
+        linear_svc.plan,
+        "Gram or features; Newton on the active set",
+        null_plan=linear_svc.null_plan,
+    ),
     SVC: Decoder(
         support.refuse_svc,
         support.plan_svc,
@@ -57,9 +64,16 @@ REGISTRY: dict[type, Decoder] = {
     ),
     SVR: Decoder(support.refuse_svr, support.plan_svr, "as SVC", (SVR(kernel="linear"), SVR())),
     LinearSVR: Decoder(support.refuse_linear_svr, support.plan_linear_svr, "as SVC"),
-    Ridge: Decoder(ridge.refuse_fixed, ridge.plan_fixed_regressor, "Gram or features; all folds from one inverse"),
-    RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge"),
-    RidgeCV: Decoder(ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form"),
+    Ridge: Decoder(
+        ridge.refuse_fixed,
+        ridge.plan_fixed_regressor,
+        "Gram or features; all folds from one inverse",
+        null_plan=ridge.null_plan,
+    ),
+    RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge", null_plan=ridge.null_plan),
+    RidgeCV: Decoder(
+        ridge.refuse_cv, ridge.plan_cv_regressor, "as Ridge, leave-one-out in closed form", null_plan=ridge.null_plan
+    ),
     LogisticRegression: Decoder(logistic.refuse, logistic.plan, "Gram or features; Newton"),
     LogisticRegressionCV: Decoder(
         logistic.refuse_cv,
@@ -72,7 +86,7 @@ REGISTRY: dict[type, Decoder] = {
     CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
     DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
     DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
-    RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV"),
+    RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV", null_plan=ridge.null_plan),
     LinearDiscriminantAnalysis: Decoder(
         lda.refuse,
         lda.plan,

@@ -1,6 +1,7 @@
 """GaussianNB and NearestCentroid: sums over the voxels of a sphere."""
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,7 +131,12 @@ class PrefixSums(SegmentTable):
 
 
 class BySums:
-    """``run`` of a plan: the rows of spheres are sums of what ``tabulate`` fills in for their voxels."""
+    """``run`` of a plan: the rows of spheres are sums of what ``tabulate`` fills in for their voxels.
+
+    Only one of them has a table at a time, since many take turns (folds that scale, permutations) and tables are large.
+    """
+
+    _holder: "weakref.ref[BySums] | None" = None
 
     def __init__(
         self,
@@ -147,12 +153,19 @@ class BySums:
 
     def __call__(self, block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
         """Decode a block, part by part."""
-        if self._table is None or self._table.X is not block.X:
-            self._table = PrefixSums(block.X, self._entries, self._n_out, slopes=self._slopes)
-        table = self._table
+        table = self._take_table(block.X)
         for part, centres, new in table.parts(block):
             self._tabulate(part.X, new, table.shift, self._entries, table.voxels, table.sums)
             self._decode(part, table, out[centres], status[centres])
+
+    def _take_table(self, X: NDArray[np.float32]) -> PrefixSums:
+        holder = None if BySums._holder is None else BySums._holder()
+        if holder is not None and holder is not self:
+            holder._table = None
+        BySums._holder = weakref.ref(self)
+        if self._table is None or self._table.X is not X:
+            self._table = PrefixSums(X, self._entries, self._n_out, slopes=self._slopes)
+        return self._table
 
 
 def plan_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:

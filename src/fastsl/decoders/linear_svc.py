@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import svm
+from fastsl._kernels import svm, svm_null
+from fastsl._kernels.labellings import Labellings
 from fastsl.decoders import support
+from fastsl.decoders.labellings import NullPlan
 from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
@@ -38,4 +41,15 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         folds=folds,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
         has_features_path=True,
+    )
+
+
+def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
+    """The squared hinge loss for many labellings, without weights of classes."""
+    if estimator.class_weight is not None or estimator.loss == "hinge":
+        return None
+    D = np.full(labellings.targets.shape[2], 0.5 / estimator.C)
+    return NullPlan(
+        lambda block, null, status: svm_null.svc_squared_hinge_null(block, labellings, D, null, status),
+        float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
     )

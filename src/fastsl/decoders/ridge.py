@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import ridge
+from fastsl._kernels import ridge, ridge_null
+from fastsl._kernels.labellings import Labellings
+from fastsl.decoders.labellings import NullPlan
 from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
 from fastsl.folds import Folds
@@ -78,3 +80,14 @@ def plan_cv_regressor(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
 def plan_cv_classifier(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     """RidgeClassifierCV."""
     return _plan(estimator, y, folds, np.ravel(estimator.alphas).astype(np.float64), True)
+
+
+def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
+    """Any of the four for many labellings; weights of classes would make the factorisation depend on them."""
+    if getattr(estimator, "class_weight", None) is not None:
+        return None
+    alphas = np.ravel(estimator.alphas if hasattr(estimator, "alphas") else estimator.alpha).astype(np.float64)
+    return NullPlan(
+        lambda block, null, status: ridge_null.ridge_null(block, labellings, alphas, null, status),
+        math.inf if estimator.fit_intercept else 0.0,
+    )

@@ -1,0 +1,184 @@
+"""Ridge regression of many labellings in one sphere: the factorisation does not depend on the labels.
+
+With M the inverse of :mod:`fastsl._kernels.ridge` and the targets of all labellings as rows of T, for each fold with
+R the samples that it does not train on,
+
+    C = T M,    Z = C_R (M_RR)^-1,    F_R = T_R - Z                     held out, all labellings at once
+
+and of several penalties each labelling takes in each fold the one with the smallest leave-one-out residuals,
+
+    E = (C_T - Z M_RT) / M'_TT,    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT
+"""
+
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.labellings import add_scores, most_tested
+from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply
+from fastsl._kernels.ridge import inverse
+from fastsl._runtime.jit import entry, helper
+
+#: Targets that go through the matrix products together.
+_TOGETHER = 128
+
+
+class Space(NamedTuple):
+    """Work space for some labellings, with t targets in all. Rows of Z, E and M_RT follow each other without gaps."""
+
+    M: NDArray[np.float64]  # (n_alphas, n, n)
+    C: NDArray[np.float64]  # (n_alphas, t, n)
+    Z: NDArray[np.float64]  # (t * n,)
+    E: NDArray[np.float64]  # (t * n,)
+    M_RT: NDArray[np.float64]  # (n * n,)
+    rows: NDArray[np.float64]  # (n, n)
+    values: NDArray[np.float64]  # (t, n_test)
+    errors: NDArray[np.float64]  # (2, n_labellings) smallest so far, and of one penalty
+
+
+@helper
+def _space(labellings, n_alphas):
+    n_columns, n = labellings.targets.shape[1:]
+    n_labellings = max(1, _TOGETHER // n_columns)
+    t = n_labellings * n_columns
+    return Space(
+        np.empty((n_alphas, n, n)),
+        np.empty((n_alphas, t, n)),
+        np.empty(t * n),
+        np.empty(t * n),
+        np.empty(n * n),
+        np.empty((n, n)),
+        np.empty((t, most_tested(labellings))),
+        np.empty((2, n_labellings)),
+    )
+
+
+@helper
+def _list(train, chosen, out):
+    """Numbers of the samples that are trained on, or of the others."""
+    n = 0
+    for i in range(train.shape[0]):
+        if train[i] == chosen:
+            out[n] = i
+            n += 1
+    return out[:n]
+
+
+@helper
+def _held_out(M, C, R, A, Z):
+    """Factor M_RR into A; Z = C_R (M_RR)^-1. Returns 1 where M_RR is not positive definite."""
+    r = R.shape[0]
+    for a in range(r):
+        for b in range(a, r):
+            A[a, b] = M[R[a], R[b]]
+        for t in range(C.shape[0]):
+            Z[t, a] = C[t, R[a]]
+    if cholesky(A, r) != 0:
+        return 1
+    cholesky_solve(A, r, Z, C.shape[0])
+    return 0
+
+
+@helper
+def _loo_errors(M, C, S, R, A, Z, space, errors):
+    """Sum of the squared leave-one-out residuals of each labelling, from the factor in A and from Z."""
+    t, m, r = C.shape[0], S.shape[0], R.shape[0]
+    M_RT = space.M_RT[: r * m].reshape(r, m)
+    E = space.E[: t * m].reshape(t, m)
+    for a in range(r):
+        for j in range(m):
+            M_RT[a, j] = M[R[a], S[j]]
+            space.rows[j, a] = M[R[a], S[j]]
+    multiply(Z, M_RT, E)
+    cholesky_solve(A, r, space.rows, m)
+    errors[:] = 0.0
+    for j in range(m):
+        diagonal = M[S[j], S[j]]
+        for a in range(r):
+            diagonal -= M_RT[a, j] * space.rows[j, a]
+        for k in range(t):
+            errors[k * errors.shape[0] // t] += ((C[k, S[j]] - E[k, j]) / diagonal) ** 2
+
+
+@helper
+def _decode_fold(labellings, fold, T, A, space, places):
+    """Held-out values of a fold, each labelling's with its best penalty. T (t, n) are the targets."""
+    train, t = labellings.train[fold], T.shape[0]
+    R, S = _list(train, False, places[0]), _list(train, True, places[1])
+    place, r = places[2], R.shape[0]
+    for a in range(r):
+        place[R[a]] = a
+    n_columns = labellings.targets.shape[1]
+    best, errors = space.errors[0, : t // n_columns], space.errors[1, : t // n_columns]
+    best[:] = np.inf
+    errors[:] = 0.0
+    space.values[:] = np.nan
+    tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
+    Z = space.Z[: t * r].reshape(t, r)
+    for a in range(space.M.shape[0]):
+        C = space.C[a, :t]
+        if _held_out(space.M[a], C, R, A, Z) != 0:
+            return 1
+        if space.M.shape[0] > 1:
+            _loo_errors(space.M[a], C, S, R, A, Z, space, errors)
+        for k in range(t):
+            if errors[k // n_columns] < best[k // n_columns]:
+                for j in range(tested.shape[0]):
+                    space.values[k, j] = T[k, tested[j]] - Z[k, place[tested[j]]]
+        for labelling in range(best.shape[0]):
+            best[labelling] = min(best[labelling], errors[labelling])
+    return 0
+
+
+@helper
+def _ridge_null_sphere(sphere, labellings, alphas, A, space, sums):
+    """Scores (n_scores, n_labellings) of one sphere; returns 1 where a matrix is not positive definite."""
+    n_labellings, n_columns, n = labellings.targets.shape
+    n_folds, together = labellings.train.shape[0], space.errors.shape[1]
+    places, true = np.empty((3, n), np.int64), np.empty(space.values.shape[1])
+    for a in range(len(alphas)):
+        if inverse(sphere, alphas[a], np.ones(n), space.M[a], space.rows) != 0:
+            return 1
+    sums[:] = 0.0
+    for start in range(0, n_labellings, together):
+        stop = min(n_labellings, start + together)
+        T = labellings.targets[start:stop].reshape((stop - start) * n_columns, n)
+        for a in range(len(alphas)):
+            multiply(T, space.M[a], space.C[a, : T.shape[0]])
+        for fold in range(n_folds):
+            if _decode_fold(labellings, fold, T, A, space, places) != 0:
+                return 1
+            for labelling in range(start, stop):
+                k = (labelling - start) * n_columns
+                add_scores(labellings, fold, labelling, space.values[k : k + n_columns], true, sums)
+    for s in range(sums.shape[0]):
+        for labelling in range(n_labellings):
+            sums[s, labelling] /= n_folds
+    return 0
+
+
+@helper
+def _ridge_null_task(block, labellings, alphas, start, stop, null, status):
+    work, space = allocate(block, start, stop, 0), _space(labellings, len(alphas))
+    for b in range(start, stop):
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            sphere = read_sphere(block, b, work)
+            status[b] = _ridge_null_sphere(sphere, labellings, alphas, work.A, space, null[b])
+        if status[b] != 0:
+            null[b] = np.nan
+
+
+@entry
+def ridge_null(block, labellings, alphas, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`.
+
+    ``block.features_below`` must be 0: all spheres take the Gram path.
+    """
+    n_centres = len(block.indptr) - 1
+    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
+        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
+        _ridge_null_task(block, labellings, alphas, start, stop, null, status)
