@@ -158,8 +158,8 @@ class _Exchanges:
         for orders in itertools.product(*(list(_arrangements(kinds)) for kinds in self.kinds)):
             row = self.y.copy()
             for units, kinds, order in zip(self.units, self.kinds, orders, strict=True):
-                example = np.unique(kinds, return_index=True)[1]
-                row[units] = self.y[units[example[order]]]
+                known, example = np.unique(kinds, return_index=True)
+                row[units] = self.y[units[example[np.searchsorted(known, order)]]]
             yield row
 
 
