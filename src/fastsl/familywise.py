@@ -71,12 +71,12 @@ def null_maxima(
         :func:`fastsl.clusters.cluster_extents_and_masses`.
     """
     n_permutations, n_centres = check_null(null)
-    m, s = usable_moments(mean, sd)
-    if not n_centres == len(adjacency) or m.shape != (n_centres,) or s.shape != (n_centres,):
+    if not n_centres == len(adjacency) or not np.shape(mean) == np.shape(sd) == (n_centres,):
         raise ValueError(
-            f"null, mean, sd and adjacency are of different centres: {n_centres}, shape {m.shape}, shape {s.shape} and "
-            f"{len(adjacency)}."
+            f"null, mean, sd and adjacency are of different centres: {n_centres}, shape {np.shape(mean)}, shape "
+            f"{np.shape(sd)} and {len(adjacency)}."
         )
+    m, s = usable_moments(mean, sd)
     how = _kernels.Enhancement(0.0, 0.0, 0.0, 0.0) if dh is None else enhancement(dh, E, H, with_dh=with_dh)
     limit = math.nan if cluster_threshold is None else check_threshold(cluster_threshold)
     found = np.zeros((n_permutations, 3))
