@@ -58,7 +58,7 @@ def null_maxima(
     cluster_threshold : float or None
         For z; None leaves out clusters.
     n_jobs : int
-        Threads, -1 for all; results do not depend on it. Each takes 56 bytes a centre.
+        Threads, -1 for all; results do not depend on it. Each takes 36 bytes a centre and has four maps read for it.
 
     Returns
     -------
