@@ -149,8 +149,8 @@ def cluster_inference(
         Of the centres: see :func:`fastsl.voxel_adjacency`.
     mean, sd : array_like, shape (n_centres,), optional
         Of the null. By default over all n + 1 maps, the observed one among them: the maps are then exchangeable after
-        the division as before, and the test exact for any n. Moments of the permuted maps alone are nearly the same for
-        hundreds of permutations and make p too small for tens.
+        the division as before, the test is exact for any n, and no z exceeds n / sqrt(n + 1). Moments of the permuted
+        maps alone make p too small: much so for tens of permutations, hardly for thousands.
     dh, E, H, with_dh, cluster_threshold, n_jobs
         As in :func:`null_maxima`.
 
