@@ -52,10 +52,11 @@ def test_tfce_equals_labelling_at_every_height(connectivity, dh, E, H, factor):
 
 
 @pytest.mark.parametrize(
-    ("value", "n_heights"), [(0.3, 2), (np.nextafter(0.3, 1), 3), (0.7, 6), (1.0, 10), (0.1, 1), (1.7, 16)]
+    ("value", "n_heights"),
+    [(0.3, 2), (np.nextafter(0.3, 1), 3), (0.7, 6), (1.0, 10), (0.1, 1), (1.7, 16), (43 * 0.1, 43)],
 )
 def test_heights_are_multiples_computed_by_one_product(value, n_heights):
-    # In float64 17 * 0.1 > 1.7 although 1.7 / 0.1 is 17, and 3 * 0.1 > 0.3: products decide.
+    # In float64 17 * 0.1 > 1.7 although 1.7 / 0.1 is 17, and (43 * 0.1) / 0.1 < 43: products decide.
     maps = np.zeros((1, N))
     maps[0, 7] = value
     found, _ = enhance(maps)
