@@ -1,6 +1,7 @@
 """Slow twins of what is compiled: each is a definition, written down in numpy, that checks its own optimality."""
 
 import numpy as np
+from scipy.ndimage import generate_binary_structure, label
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
@@ -218,3 +219,32 @@ def lda_svd_scores(X, y, X_test, *, tol, priors):
     scaling = scaling @ V[sigma > tol * sigma[0]].T
     a, b = (X_test - centre) @ scaling, (means - centre) @ scaling
     return a @ b.T - 0.5 * (b**2).sum(axis=1) + np.log(priors)
+
+
+def structure(connectivity):
+    """Neighbours within a 3 x 3 x 3 cube, as scipy.ndimage wants them."""
+    return generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[connectivity])
+
+
+def tfce(volume, connectivity, heights, factor, *, E=0.5, H=2.0):
+    """sum over the heights of extent^E height^H factor, by labelling the volume at every height."""
+    total = np.where(np.isnan(volume), np.nan, 0.0)
+    for height in heights:
+        labels, _ = label(volume >= height, structure(connectivity))
+        extents = np.bincount(labels.ravel())
+        total += np.where(labels > 0, extents[labels] ** E * height**H * factor, 0.0)
+    return total
+
+
+def multiples(volume, dh):
+    """dh, 2 dh, ... up to the largest value, each by one product."""
+    most = int(np.nanmax(volume, initial=0.0) / dh) + 2
+    heights = np.arange(1, most + 1) * dh
+    return heights[heights <= np.nanmax(volume, initial=0.0)]
+
+
+def clusters(volume, connectivity, threshold):
+    """Labels of what lies above a threshold; extent and sum of (value - threshold) of each, by scipy."""
+    labels, n = label(volume > threshold, structure(connectivity))
+    members = [labels == number for number in range(1, n + 1)]
+    return labels, [int(m.sum()) for m in members], [float((volume[m] - threshold).sum()) for m in members]

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from fastsl._version import __version__
 
 if TYPE_CHECKING:
+    from fastsl.clusters import tfce as tfce
+    from fastsl.clusters import voxel_adjacency as voxel_adjacency
     from fastsl.correlation import CorrelationClassifier as CorrelationClassifier
     from fastsl.explanation import explain as explain
+    from fastsl.familywise import cluster_inference as cluster_inference
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
+    from fastsl.permutations import permuted_targets as permuted_targets
     from fastsl.phantom import make_phantom as make_phantom
     from fastsl.search import search_light as search_light
     from fastsl.searchlight import SearchLight as SearchLight
@@ -21,10 +25,14 @@ _HOME = {
     "CorrelationClassifier": "fastsl.correlation",
     "Neighbours": "fastsl.neighbours",
     "SearchLight": "fastsl.searchlight",
+    "cluster_inference": "fastsl.familywise",
     "explain": "fastsl.explanation",
     "make_phantom": "fastsl.phantom",
+    "permuted_targets": "fastsl.permutations",
     "search_light": "fastsl.search",
     "sphere_neighbours": "fastsl.neighbours",
+    "tfce": "fastsl.clusters",
+    "voxel_adjacency": "fastsl.clusters",
 }
 
 __all__ = [
@@ -32,10 +40,14 @@ __all__ = [
     "Neighbours",
     "SearchLight",
     "__version__",
+    "cluster_inference",
     "explain",
     "make_phantom",
+    "permuted_targets",
     "search_light",
     "sphere_neighbours",
+    "tfce",
+    "voxel_adjacency",
 ]
 
 
