@@ -21,7 +21,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from fastsl import CorrelationClassifier, search, sphere_neighbours
+from fastsl import CorrelationClassifier, compiled, search, sphere_neighbours
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import plan_analysis
 from fastsl.block_metric import BlockMetric
@@ -179,18 +179,16 @@ def test_any_split_of_the_centres_scores_as_the_whole(data, neighbours, whole, e
     ("first", "largest", "seconds"), [(1, 1, 0.25), (7, 8192, 1e-9), (13, 29, 10.0), (10_000, 10_000, 0.25)]
 )
 def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, estimator, first, largest, seconds):
-    monkeypatch.setattr(search, "_FIRST_BLOCK", first)
-    monkeypatch.setattr(search, "_LARGEST_BLOCK", largest)
-    monkeypatch.setattr(search, "SECONDS_A_BLOCK", seconds)
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", first)
+    monkeypatch.setattr(search, "LARGEST_BLOCK", largest)
+    monkeypatch.setattr(compiled, "SECONDS_A_BLOCK", seconds)
     np.testing.assert_array_equal(fold_scores(data["raw"], neighbours, estimator), whole(estimator, "raw"))
 
 
 def test_block_sizes_are_what_the_test_above_says(monkeypatch):
-    monkeypatch.setattr(search, "_FIRST_BLOCK", 1)
-    monkeypatch.setattr(search, "_LARGEST_BLOCK", 1)
-    assert [stop - start for start, stop in search._blocks(3)] == [1, 1, 1]
-    monkeypatch.setattr(search, "_FIRST_BLOCK", 10_000)
-    assert list(search._blocks(210)) == [(0, 210)]
+    monkeypatch.setattr(search, "LARGEST_BLOCK", 1)
+    assert [stop - start for start, stop in search.blocks(3, 1, 0.25)] == [1, 1, 1]
+    assert list(search.blocks(210, 10_000, 0.25)) == [(0, 210)]
 
 
 # A voxel's place in the matrix, and its mean, are no information

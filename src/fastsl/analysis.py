@@ -12,10 +12,20 @@ from fastsl.compiled import CompiledEngine
 from fastsl.decoders import find_decoder
 from fastsl.estimators import make_estimator, scores_itself
 from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
-from fastsl.general import GeneralEngine
+from fastsl.general import GeneralEngine, Question
 from fastsl.kept import Keep, Kept, PredictionRows, n_decisions
+from fastsl.nulls import Null, plan_null
 from fastsl.outcome import Engine
+from fastsl.permutations import permuted_targets
 from fastsl.scoring import Scoring, compiled_metrics, estimator_scorers, parse_scoring
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """How labels are permuted: see :func:`fastsl.permuted_targets`."""
+
+    n: int
+    scheme: Any = "within_groups"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,7 @@ class Analysis:
     groups: NDArray[Any] | None
     min_voxels: int
     engine: Engine
+    permuted: NDArray[Any] | None = None  # (n_permutations, n_samples)
 
     @property
     def compiled(self) -> bool:
@@ -46,7 +57,7 @@ class Analysis:
         y = np.concatenate([self.y, self.y[np.zeros(n_new, int)] if y_new is None else y_new])
         folds = Folds(n + n_new, (np.arange(n),), (np.arange(n, n + n_new),))
         scoring = self.scoring if y_new is not None else Scoring({}, several=True)
-        return replace(self, y=y, folds=folds, scoring=scoring, groups=None)
+        return replace(self, y=y, folds=folds, scoring=scoring, groups=None, permuted=None)
 
 
 def plan_analysis(
@@ -61,8 +72,9 @@ def plan_analysis(
     random_state: Any = 0,
     min_voxels: int = 1,
     keep: Keep | None = None,
+    permutations: Permutations | None = None,
 ) -> Analysis:
-    """Check every argument, draw the folds and choose the path, before any work."""
+    """Check every argument, draw the folds and the permutations, and choose the path, before any work."""
     scores = parse_scoring(scoring)
     model = make_estimator(estimator, estimator_args, random_state, scoring)
     _check_min_voxels(min_voxels)
@@ -86,7 +98,13 @@ def plan_analysis(
     if decoder is not None and metrics is None:
         reason = how
     engine = Engine("compiled" if metrics else "general", repr(model), reason, how)
-    return Analysis(target, model, folds, scores, check_groups(groups, n_samples), int(min_voxels), engine)
+    checked = check_groups(groups, n_samples)
+    permuted = None
+    if permutations is not None:
+        permuted = permuted_targets(
+            target, permutations.n, permutations.scheme, checked, random_state, classifier=classifier
+        )
+    return Analysis(target, model, folds, scores, checked, int(min_voxels), engine, permuted)
 
 
 def _check_min_voxels(min_voxels: Any) -> None:
@@ -118,15 +136,27 @@ def make_engine(X: NDArray[Any], analysis: Analysis, *, keep: bool) -> CompiledE
         scorers = {}
         if not scores_itself(analysis.estimator):
             scorers = estimator_scorers(analysis.estimator, analysis.scoring)
-        return GeneralEngine(
-            X, analysis.y, analysis.estimator, analysis.folds, scorers, analysis.groups, analysis.min_voxels, rows
+        question = Question(
+            X,
+            analysis.y,
+            analysis.estimator,
+            analysis.folds,
+            scorers,
+            analysis.groups,
+            analysis.min_voxels,
+            rows,
+            analysis.permuted,
         )
+        return GeneralEngine(question)
     plan, _ = find_decoder(analysis.estimator, analysis.folds)
     metrics, _ = compiled_metrics(analysis.scoring, analysis.estimator)
     assert plan is not None
     assert metrics is not None
     made = plan(analysis.estimator, analysis.y, analysis.folds)
-    return CompiledEngine(X, made, metrics, analysis.min_voxels, rows)
+    null: Null | None = None
+    if analysis.permuted is not None:
+        null = plan_null(analysis.estimator, plan, analysis.permuted, analysis.folds, metrics)
+    return CompiledEngine(X, made, metrics, analysis.min_voxels, rows, null)
 
 
 def make_kept(keep: Keep, analysis: Analysis, n_centres: int) -> Kept | None:

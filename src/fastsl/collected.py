@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastsl.analysis import Analysis, make_kept
 from fastsl.kept import Keep, Kept
+from fastsl.nullmaps import NullMaps, NullResult
 from fastsl.outcome import Decoded, Troubles, report
 
 
@@ -24,12 +25,15 @@ class SearchResult:
         Sphere sizes.
     kept : Kept or None
         Predictions and confusion matrices, where they were asked for.
+    null : NullResult or None
+        Scores under permuted labels, where they were asked for.
     """
 
     names: tuple[str, ...]
     fold_scores: NDArray[np.float64]
     n_voxels: NDArray[np.int32]
     kept: Kept | None
+    null: NullResult | None = None
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -45,6 +49,10 @@ class Collector:
         self._fold_scores = np.full((len(self._names), len(analysis.folds), n_centres), np.nan)
         self._n_voxels = np.zeros(n_centres, np.int32)
         self._kept = make_kept(keep, analysis, n_centres)
+        self._null: NullMaps | None = None
+        if analysis.permuted is not None:
+            shape = len(self._names), len(analysis.permuted), n_centres
+            self._null = NullMaps(*shape, maps=keep.null_maps, folder=keep.null_folder)
         self._troubles = Troubles()
 
     def put(self, start: int, sizes: ArrayLike, decoded: Decoded) -> None:
@@ -56,9 +64,13 @@ class Collector:
             assert decoded.predicted is not None
             assert decoded.decision is not None
             self._kept.put(start, decoded.predicted, decoded.decision)
+        if self._null is not None:
+            assert decoded.null is not None
+            self._null.put(start, decoded.scores.mean(axis=1), decoded.null)
         self._troubles.add(decoded.troubles)
 
     def finish(self) -> SearchResult:
         """Everything, after one warning for each kind of trouble; an error when nothing could be done."""
         report(self._troubles, self._n_voxels, self._min_voxels, self._fold_scores)
-        return SearchResult(self._names, self._fold_scores, self._n_voxels, self._kept)
+        null = None if self._null is None else self._null.finish()
+        return SearchResult(self._names, self._fold_scores, self._n_voxels, self._kept, null)

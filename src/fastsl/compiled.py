@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from fastsl.kept import PredictionRows
 from fastsl.matrix import means_subtracted
 from fastsl.metrics import Metric, score
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Decoded, Troubles
+from fastsl.nulls import Null
+from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles
 
 _NOT_A_NUMBER = 3
 _STATUS = {
@@ -38,8 +40,9 @@ class CompiledEngine:
         metrics: Mapping[str, Metric],
         min_voxels: int,
         rows: Callable[[int], PredictionRows] | None = None,
+        null: Null | None = None,
     ) -> None:
-        self._X, self._plan, self._metrics = X, plan, metrics
+        self._X, self._plan, self._metrics, self._null = X, plan, metrics, null
         self._min_voxels = max(1, min_voxels)
         self._make_rows = rows
         self._untrained = {
@@ -72,6 +75,21 @@ class CompiledEngine:
             raise ValueError(f"no fold can be scored{of}. First fold: {reasons[0]}")
         return reasons
 
+    @property
+    def one_by_one(self) -> str:
+        """Why permutations are decoded one after the other; empty where they are not."""
+        return "" if self._null is None else self._null.one_by_one
+
+    @property
+    def seconds_a_block(self) -> float:
+        """How long a block may take."""
+        return SECONDS_A_BLOCK if self._null is None else self._null.seconds_a_block
+
+    @property
+    def first_block(self) -> int:
+        """Spheres of a first block that does not take long."""
+        return FIRST_BLOCK
+
     @contextmanager
     def running(self, n_jobs: int) -> Iterator[None]:
         """Hold the kernel threads, and shift X by its voxels' means, for the length of a search."""
@@ -80,19 +98,29 @@ class CompiledEngine:
 
     def __call__(self, neighbours: Neighbours) -> Decoded:
         """Decode the spheres of a block."""
-        plan, n_centres = self._plan, len(neighbours)
-        out = np.empty((n_centres, plan.n_out))
-        status = np.empty(n_centres, np.int8)
-        block = Block(
+        decoded = self.observed(neighbours)
+        if self._null is None:
+            return decoded
+        null = self._null(self._block(neighbours))
+        return replace(decoded, null=null.astype(np.float32))
+
+    def _block(self, neighbours: Neighbours) -> Block:
+        return Block(
             self._X,
             self._means,
             neighbours.indptr,
             neighbours.indices,
-            plan.intercept,
+            self._plan.intercept,
             self._features_below,
             self._min_voxels,
         )
-        plan.run(block, out, status)
+
+    def observed(self, neighbours: Neighbours) -> Decoded:
+        """Decode the spheres of a block without permutations."""
+        plan, n_centres = self._plan, len(neighbours)
+        out = np.empty((n_centres, plan.n_out))
+        status = np.empty(n_centres, np.int8)
+        plan.run(self._block(neighbours), out, status)
         status[(status == 0) & np.isnan(out).any(axis=1)] = _NOT_A_NUMBER
         scores = np.full((len(self._metrics), len(plan.folds), n_centres), np.nan)
         rows = None if self._make_rows is None else self._make_rows(n_centres)

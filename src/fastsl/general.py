@@ -5,7 +5,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
@@ -19,12 +19,12 @@ from fastsl.estimators import scores_itself
 from fastsl.folds import Folds
 from fastsl.kept import PredictionRows
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Decoded, Troubles
+from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles
 from fastsl.predictions import ask
 
 
 @dataclass(frozen=True, eq=False)
-class _Question:
+class Question:
     """What is the same for all spheres, and goes to every worker."""
 
     X: NDArray[Any]  # (n_voxels, n_samples); memory-mapped by joblib where it is large
@@ -35,25 +35,33 @@ class _Question:
     groups: NDArray[Any] | None
     min_voxels: int
     rows: Callable[[int], PredictionRows] | None  # makes the rows for a number of spheres; None: keep none
+    permuted: NDArray[Any] | None = None  # (n_permutations, n_samples)
+
+    @property
+    def n_scores(self) -> int:
+        """One where the estimator scores itself."""
+        return 1 if scores_itself(self.estimator) else len(self.scorers)
 
 
 class GeneralEngine:
     """Cross-validate any scikit-learn estimator in each sphere."""
 
-    def __init__(
-        self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        estimator: Any,
-        folds: Folds,
-        scorers: Mapping[str, Callable[..., Any]],
-        groups: NDArray[Any] | None,
-        min_voxels: int,
-        rows: Callable[[int], PredictionRows] | None = None,
-    ) -> None:
-        self._question = _Question(X, y, estimator, folds, scorers, groups, max(1, min_voxels), rows)
+    seconds_a_block = SECONDS_A_BLOCK
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
         self._pool: joblib.Parallel | None = None
         self._n_jobs = 1
+
+    @property
+    def one_by_one(self) -> str:
+        """Why permutations are decoded one after the other; empty where there are none."""
+        return "through scikit-learn" if self._question.permuted is not None else ""
+
+    @property
+    def first_block(self) -> int:
+        """Spheres of a first block that does not take long."""
+        return self._n_jobs if self._question.permuted is not None else FIRST_BLOCK
 
     @contextmanager
     def running(self, n_jobs: int) -> Iterator[None]:
@@ -62,28 +70,36 @@ class GeneralEngine:
         with joblib.Parallel(n_jobs=n_jobs) as self._pool:
             yield
 
+    def observed(self, neighbours: Neighbours) -> Decoded:
+        """Decode the spheres of a block without permutations."""
+        return self._decode(replace(self._question, permuted=None), neighbours)
+
     def __call__(self, neighbours: Neighbours) -> Decoded:
         """Decode the spheres of a block."""
+        return self._decode(self._question, neighbours)
+
+    def _decode(self, question: Question, neighbours: Neighbours) -> Decoded:
         assert self._pool is not None
         edges = np.unique(np.linspace(0, len(neighbours), 4 * self._n_jobs + 1).astype(int))
         parts = self._pool(
-            joblib.delayed(_decode_spheres)(self._question, neighbours.block(a, b))
-            for a, b in itertools.pairwise(edges)
+            joblib.delayed(_decode_spheres)(question, neighbours.block(a, b)) for a, b in itertools.pairwise(edges)
         )
         troubles = Troubles()
         for part in parts:
             troubles.add(part.troubles)
-        scores = np.concatenate([part.scores for part in parts], axis=2)
-        if self._question.rows is None:
-            return Decoded(scores, troubles)
-        predicted = np.concatenate([part.predicted for part in parts], axis=1)
-        return Decoded(scores, troubles, predicted, np.concatenate([part.decision for part in parts], axis=1))
+        joined: dict[str, NDArray[Any]] = {}
+        for name, axis in (("predicted", 1), ("decision", 1), ("null", 2)):
+            if getattr(parts[0], name) is not None:
+                joined[name] = np.concatenate([getattr(part, name) for part in parts], axis=axis)
+        return Decoded(np.concatenate([part.scores for part in parts], axis=2), troubles, **joined)
 
 
-def _decode_spheres(question: _Question, neighbours: Neighbours) -> Decoded:
+def _decode_spheres(question: Question, neighbours: Neighbours) -> Decoded:
     n_centres, folds = len(neighbours), question.folds
-    n_scores = 1 if scores_itself(question.estimator) else len(question.scorers)
-    scores = np.full((n_scores, len(folds), n_centres), np.nan)
+    scores = np.full((question.n_scores, len(folds), n_centres), np.nan)
+    null = None
+    if question.permuted is not None:
+        null = np.full((question.n_scores, len(question.permuted), n_centres), np.nan, np.float32)
     rows = None if question.rows is None else question.rows(n_centres)
     troubles = Troubles()
     for centre in range(n_centres):
@@ -92,6 +108,8 @@ def _decode_spheres(question: _Question, neighbours: Neighbours) -> Decoded:
             troubles.too_small += 1
             continue
         sphere = question.X[members].T
+        if null is not None:
+            null[:, :, centre] = _permuted_scores(question, sphere)
         if scores_itself(question.estimator):
             scores[0, 0, centre] = _score_itself(question.estimator, sphere, question.y, question.groups)
             continue
@@ -106,8 +124,23 @@ def _decode_spheres(question: _Question, neighbours: Neighbours) -> Decoded:
                     test = folds.test[fold]
                     rows.put(fold, slice(centre, centre + 1), ask(fitted, sphere[test], question.y[test]))
     if rows is None:
-        return Decoded(scores, troubles)
-    return Decoded(scores, troubles, rows.predicted, rows.decision)
+        return Decoded(scores, troubles, null=null)
+    return Decoded(scores, troubles, rows.predicted, rows.decision, null)
+
+
+def _permuted_scores(question: Question, sphere: NDArray[Any]) -> NDArray[np.float64]:
+    """Means over folds of the scores of one sphere under permuted labels, (n_scores, n_permutations)."""
+    assert question.permuted is not None
+    scores = np.full((question.n_scores, len(question.permuted)), np.nan)
+    for permutation, y in enumerate(question.permuted):
+        if scores_itself(question.estimator):
+            scores[0, permutation] = _score_itself(question.estimator, sphere, y, question.groups)
+            continue
+        # What fails here fails with the observed labels too, or is one permutation whose score is NaN.
+        result = _cross_validate(replace(question, y=y, rows=None), sphere, Troubles())
+        if result is not None:
+            scores[:, permutation] = [np.mean(result[f"test_{name}"]) for name in question.scorers]
+    return scores
 
 
 def _is_fitted(estimator: Any) -> bool:
@@ -125,7 +158,7 @@ def _score_itself(estimator: Any, sphere: Any, y: Any, groups: Any) -> float:
     return float(own.score(sphere, y, groups=groups))
 
 
-def _cross_validate(question: _Question, sphere: NDArray[Any], troubles: Troubles) -> dict[str, Any] | None:
+def _cross_validate(question: Question, sphere: NDArray[Any], troubles: Troubles) -> dict[str, Any] | None:
     """Result of scikit-learn's ``cross_validate``; None where no fold could be fitted."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -275,8 +275,10 @@ def centres_on_grid(mask: Mask, grid: Grid) -> NDArray[np.float64]:
     return np.where(np.abs(coordinates - whole) <= GRID_TOLERANCE, whole, coordinates)
 
 
-def map_image(values: NDArray[Any], inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> nib.Nifti1Image:
-    """Put values (n_centres,) or (n_centres, n) on the volume, zeros elsewhere; saving them loses nothing."""
-    volume = np.zeros((*inside.shape, *values.shape[1:]), values.dtype)
+def map_image(
+    values: NDArray[Any], inside: NDArray[np.bool_], affine: NDArray[np.float64], outside: float = 0.0
+) -> nib.Nifti1Image:
+    """Put values (n_centres,) or (n_centres, n) on the volume, ``outside`` elsewhere; saving them loses nothing."""
+    volume = np.full((*inside.shape, *values.shape[1:]), outside, values.dtype)
     volume[inside] = values
     return nib.Nifti1Image(volume, affine)

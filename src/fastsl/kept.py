@@ -21,12 +21,15 @@ class Keep:
     """What to keep of every sphere besides its scores.
 
     ``folder`` takes the arrays as .npy files, written block by block; None keeps them in memory, or in a temporary
-    folder where they would take more than half of it.
+    folder where they would take more than half of it. ``null_maps`` keeps the maps under permuted labels, for clusters;
+    ``null_folder`` takes them as a file that stays.
     """
 
     predictions: bool = False
     confusion: bool = False
     folder: Path | None = None
+    null_maps: bool = False
+    null_folder: Path | None = None
 
     def __bool__(self) -> bool:
         return self.predictions or self.confusion

@@ -1,17 +1,22 @@
 """Scores under permuted labels, for the spheres of a block of the compiled path."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 
 from fastsl import metrics
 from fastsl._kernels import scores
 from fastsl._kernels.block import Block
-from fastsl.decoders.labellings import NullPlan
-from fastsl.decoders.plan import Plan
+from fastsl.decoders import REGISTRY
+from fastsl.decoders.labellings import NullPlan, pack_labellings
+from fastsl.decoders.plan import Plan, PlanFunction
+from fastsl.folds import Folds
 from fastsl.metrics import Metric, score
+from fastsl.outcome import SECONDS_A_BLOCK
 
 #: Metrics that kernels compute themselves.
 CODES: dict[Metric, int] = {
@@ -22,10 +27,23 @@ CODES: dict[Metric, int] = {
     metrics.neg_mean_squared_error: scores.NEG_MEAN_SQUARED_ERROR,
     metrics.neg_mean_absolute_error: scores.NEG_MEAN_ABSOLUTE_ERROR,
 }
+#: Plans of permutations that are kept from block to block: together some hundred MB at most.
+_MOST_PLANNED = 4_000_000
 
 
 class Null(Protocol):
-    """Scores of a block of spheres under permuted labels."""
+    """Scores of a block of spheres under permuted labels.
+
+    Attributes
+    ----------
+    seconds_a_block : float
+        How long a block may take.
+    one_by_one : str
+        Why permutations are decoded one after the other; empty where they are not.
+    """
+
+    seconds_a_block: float
+    one_by_one: str
 
     def __call__(self, block: Block) -> NDArray[np.float64]:
         """Means over folds, shape (n_scores, n_permutations, n_centres); NaN where a sphere failed."""
@@ -35,7 +53,8 @@ class Null(Protocol):
 class SharedNull:
     """All permutations of a sphere after one factorisation."""
 
-    seconds_a_block = 0.25
+    seconds_a_block = SECONDS_A_BLOCK
+    one_by_one = ""
 
     def __init__(self, plan: NullPlan, n_scores: int, n_permutations: int) -> None:
         self._plan, self._shape = plan, (n_scores, n_permutations)
@@ -49,13 +68,20 @@ class SharedNull:
 
 
 class LoopedNull:
-    """One permutation after another, each as the observed labels are decoded."""
+    """One permutation after another, each decoded as the observed labels are."""
 
     #: Long enough that what a block costs once a permutation does not show.
     seconds_a_block = 10.0
 
-    def __init__(self, plan_of: Callable[[int], Plan], n_permutations: int, of_metrics: Mapping[str, Metric]) -> None:
+    def __init__(
+        self,
+        plan_of: Callable[[int], Plan],
+        n_permutations: int,
+        of_metrics: Mapping[str, Metric],
+        one_by_one: str,
+    ) -> None:
         self._plan_of, self._n_permutations, self._metrics = plan_of, n_permutations, of_metrics
+        self.one_by_one = one_by_one
 
     def __call__(self, block: Block) -> NDArray[np.float64]:
         """As :class:`Null`."""
@@ -65,12 +91,51 @@ class LoopedNull:
         for permutation in range(self._n_permutations):
             plan = self._plan_of(permutation)
             out = np.empty((n_centres, plan.n_out))
-            plan.run(block._replace(s2=plan.intercept), out, status)
+            plan.run(block, out, status)
             null[:, permutation] = list(self._scores(plan, out))
         return null
 
     def _scores(self, plan: Plan, out: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
         held_out = list(plan.held_out(out))
         for metric in self._metrics.values():
-            folds = [np.full(len(out), np.nan) if one is None else score(metric, one) for one in held_out]
-            yield np.mean(folds, axis=0)
+            folds = np.full((len(held_out), len(out)), np.nan)
+            for fold, one in enumerate(held_out):
+                if one is not None:
+                    folds[fold] = _score_if_defined(metric, one)
+            yield folds.mean(axis=0)
+
+
+def _score_if_defined(metric: Metric, held_out: Any) -> NDArray[np.float64] | float:
+    """NaN where permuted labels leave a fold that cannot be scored: it counts as reaching every observed score."""
+    try:
+        return score(metric, held_out)
+    except ValueError:
+        return np.nan
+
+
+def plan_null(
+    estimator: Any, plan: PlanFunction, permuted: NDArray[Any], folds: Folds, of_metrics: Mapping[str, Metric]
+) -> Null:
+    """Share a sphere's factorisation between permutations where decoder, scores and folds allow it."""
+    decoder = REGISTRY.get(type(estimator))
+    others = [name for name, metric in of_metrics.items() if metric not in CODES]
+    if decoder is None or decoder.null_plan is None:
+        why = "its factorisation depends on the labels"
+    elif others:
+        why = f"the score {others[0]!r} is not computed inside kernels"
+    else:
+        codes = [CODES[metric] for metric in of_metrics.values()]
+        labellings, why = pack_labellings(permuted, folds, codes, classifier=is_classifier(estimator))
+        shared = None if labellings is None else decoder.null_plan(estimator, labellings)
+        if shared is not None:
+            return SharedNull(shared, len(of_metrics), len(permuted))
+        if labellings is not None:
+            why = "its factorisation depends on the labels, through class_weight or loss"
+    plan_of = functools.partial(_plan_one, plan, estimator, permuted, folds)
+    if permuted.size * len(folds) <= _MOST_PLANNED:
+        plan_of = functools.lru_cache(maxsize=None)(plan_of)  # type: ignore[assignment]
+    return LoopedNull(plan_of, len(permuted), of_metrics, why)
+
+
+def _plan_one(plan: PlanFunction, estimator: Any, permuted: NDArray[Any], folds: Folds, permutation: int) -> Plan:
+    return plan(estimator, permuted[permutation], folds)

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+#: Spheres of the first block, whose speed says how large the next can be, and how long a block should take: Ctrl-C
+#: waits for it, and progress moves with it.
+FIRST_BLOCK, SECONDS_A_BLOCK = 32, 0.25
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -59,12 +63,15 @@ class Decoded:
     troubles : Troubles
     predicted, decision : ndarray or None
         Held-out predictions, where they were asked for: see :class:`fastsl.kept.Kept`.
+    null : ndarray of float32 or None, shape (n_scores, n_permutations, n_centres)
+        Means over folds of the scores under permuted labels.
     """
 
     scores: NDArray[np.float64]
     troubles: Troubles
     predicted: NDArray[np.float32] | NDArray[np.int16] | None = None
     decision: NDArray[np.float32] | None = None
+    null: NDArray[np.float32] | None = None
 
 
 def stop_if_hopeless(troubles: Troubles, scores: NDArray[np.float64]) -> None:

@@ -1,6 +1,7 @@
 """The searchlight on arrays: blocks of spheres in, scores and predictions out."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -12,15 +13,15 @@ from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
 from fastsl.collected import Collector, SearchResult
+from fastsl.compiled import CompiledEngine
+from fastsl.general import GeneralEngine
 from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import stop_if_hopeless
-from fastsl.progress import Progress
+from fastsl.outcome import Engine, stop_if_hopeless
+from fastsl.progress import Progress, readable
 
-#: A block of spheres should take this long: Ctrl-C waits for it, and progress moves with it.
-SECONDS_A_BLOCK = 0.25
-_FIRST_BLOCK, _LARGEST_BLOCK = 32, 8192
+LARGEST_BLOCK = 8192
 
 
 class NeighbourSource(Protocol):
@@ -50,11 +51,13 @@ def run_search(
 
     X is shifted in place on the way, and shifted back.
     """
-    keep = keep or Keep()
+    keep = Keep() if keep is None else keep
     engine = make_engine(X, analysis, keep=bool(keep))
     results = Collector(analysis, len(source), keep)
     with engine.running(n_jobs), progress.over(len(source)) as bar:
-        for start, stop in _blocks(len(source)):
+        if engine.one_by_one and analysis.permuted is not None:
+            _warn_of_time(engine, source, len(analysis.permuted), analysis.engine)
+        for start, stop in blocks(len(source), engine.first_block, engine.seconds_a_block):
             neighbours = source.block(start, stop)
             decoded = engine(neighbours)
             results.put(start, neighbours.sizes, decoded)
@@ -64,16 +67,33 @@ def run_search(
     return results.finish()
 
 
-def _blocks(n_centres: int) -> Iterator[tuple[int, int]]:
+def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSource, n: int, how: Engine) -> None:
+    """Say how long permutations will take that are decoded one after the other, by some spheres without them."""
+    size = min(len(source), engine.first_block)
+    start = (len(source) - size) // 2
+    block = source.block(start, start + size)
+    began = time.perf_counter()
+    engine.observed(block)
+    seconds = (time.perf_counter() - began) / size * len(source) * n
+    warnings.warn(
+        f"{n} permutations of {how.estimator} are decoded one after the other ({engine.one_by_one}): about "
+        f"{readable(seconds)} for {len(source)} spheres. RidgeClassifier, Ridge and LinearSVC without class_weight, "
+        "scored by accuracy, balanced_accuracy, roc_auc or r2, share one factorisation between permutations.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def blocks(n_centres: int, first: int, seconds: float) -> Iterator[tuple[int, int]]:
     """Ranges of centres, each as large as the last one's speed says. Scores do not depend on the ranges."""
-    start, size = 0, _FIRST_BLOCK
+    start, size = 0, first
     while start < n_centres:
         stop = min(n_centres, start + size)
         began = time.perf_counter()
         yield start, stop
         took = max(1e-6, time.perf_counter() - began)
-        wanted = int((stop - start) * SECONDS_A_BLOCK / took)
-        size = min(_LARGEST_BLOCK, max(8, min(wanted, 4 * size)))
+        wanted = int((stop - start) * seconds / took)
+        size = min(LARGEST_BLOCK, max(first // 4, 1, min(wanted, 4 * size)))
         start = stop
 
 

@@ -24,6 +24,7 @@ from fastsl.matrix import standardize_groups
 from fastsl.neighbours import Spheres, check_radius, plan_spheres
 from fastsl.progress import Progress
 from fastsl.search import run_search
+from fastsl.significance import PermutationMaps, Significance
 
 
 @dataclass
@@ -45,7 +46,7 @@ class _Fitted:
     analysis: Analysis
 
 
-class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Cross-validate a decoder on the sphere around every voxel.
 
     The score of voxel ``c`` is the mean over folds of the score of a decoder that saw only the voxels ``v`` with
@@ -108,10 +109,37 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     keep_confusion : bool, default=False
         Keep the confusion matrix of every sphere (classifiers).
 
+    n_permutations : int, default=0
+        Decode so many permutations of y as well, the same ones in every sphere and on the same folds. ``random_state``
+        is their seed. RidgeClassifier, Ridge and LinearSVC are fast at this (docs/permutation.md).
+
+    permutation_scheme : str or array_like of int, default="within_groups"
+        What may be exchanged: "within_groups", "whole_groups", "free", "sign_flip", or permutations of your own, one a
+        row: see :func:`fastsl.permuted_targets`.
+
+    tfce : bool or dict, default=False
+        Threshold-free cluster enhancement of the z scores, with family-wise p values. A dict replaces some of
+        ``{"dh": 0.1, "E": 0.5, "H": 2.0, "with_dh": True}``: see :func:`fastsl.tfce`.
+
+    cluster_threshold : float or None, default=None
+        Clusters of z scores above this, 3.1 for instance, with family-wise p values of their extent and mass.
+
+    connectivity : {6, 18, 26}, default=26
+        Neighbours of a voxel, for TFCE and clusters.
+
+    keep_null : folder or None, default=None
+        Where the permuted maps stay, as ``null.npy`` (n_scores, n_permutations, n_centres), for a test of a group.
+
     Attributes
     ----------
     classes_ : ndarray or None
         Sorted classes of y; None for a regressor.
+
+    cluster_labels_ : ndarray of int32, shape (n_centres,), or None
+        With ``cluster_threshold``: number of each centre's cluster, by falling extent from 1 on; 0 outside.
+
+    clusters_ : Clusters or None
+        With ``cluster_threshold``: extent, mass, peak and p values of each cluster.
 
     confusion_ : ndarray of int32, shape (n_centres, n_classes, n_classes), or None
         With ``keep_confusion``: counts of (true, predicted) classes over all test samples.
@@ -135,8 +163,26 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     n_elements_ : int
         Number of centres.
 
+    n_permutations_ : int
+        Permutations that were decoded: fewer than asked for where there are no more.
+
     n_voxels_ : ndarray of int32, shape (n_centres,)
         Sphere sizes.
+
+    null_maps_ : ndarray of float32, shape (n_permutations, n_centres), or None
+        With ``keep_null``: scores under permuted labels, in a file.
+
+    null_max_ : ndarray of float32, shape (n_permutations,), or None
+        Largest score of each permuted map.
+
+    p_values_ : ndarray of float64, shape (n_centres,), or None
+        With ``n_permutations``: (r + 1) / (n + 1), uncorrected, r permutations reaching the observed score.
+
+    p_values_fwe_ : ndarray of float64, shape (n_centres,), or None
+        The same for the largest score of each permuted map: the family-wise error over all centres is controlled.
+
+    p_values_tfce_ : ndarray of float64, shape (n_centres,), or None
+        With ``tfce``: family-wise p values of it.
 
     prediction_folds_ : ndarray of int64, shape (n_rows,), or None
         With ``keep_predictions``: the fold that each row of ``predictions_`` and ``decisions_`` comes from.
@@ -158,10 +204,17 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     scores_ : ndarray of float64, 3-D, or dict of these
         ``masked_scores_`` on the grid of the process mask, zeros outside.
 
+    tfce_ : ndarray of float64, shape (n_centres,), or None
+        With ``tfce``: enhanced z scores.
+
+    z_scores_ : ndarray of float64, shape (n_centres,), or None
+        With ``n_permutations``: scores less the mean of the centre's null, over its standard deviation.
+
     Notes
     -----
-    ``scores_img_`` and ``n_voxels_img_`` are the maps as images. Where fastsl departs from nilearn on purpose is listed
-    in the documentation (docs/nilearn.md).
+    ``scores_img_``, ``n_voxels_img_``, ``p_values_img_``, ``p_values_fwe_img_``, ``z_scores_img_``, ``tfce_img_`` and
+    ``p_values_tfce_img_`` are the maps as images. With several scores all of these are dicts by name. Where fastsl
+    departs from nilearn on purpose is listed in the documentation (docs/nilearn.md).
 
     References
     ----------
@@ -193,6 +246,12 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         standardize: bool = False,
         keep_predictions: bool | str | os.PathLike[str] = False,
         keep_confusion: bool = False,
+        n_permutations: int = 0,
+        permutation_scheme: Any = "within_groups",
+        tfce: bool | dict[str, Any] = False,
+        cluster_threshold: float | None = None,
+        connectivity: int = 26,
+        keep_null: str | os.PathLike[str] | None = None,
     ) -> None:
         self.mask_img = mask_img
         self.process_mask_img = process_mask_img
@@ -208,6 +267,12 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
         self.keep_predictions = keep_predictions
         self.keep_confusion = keep_confusion
+        self.n_permutations = n_permutations
+        self.permutation_scheme = permutation_scheme
+        self.tfce = tfce
+        self.cluster_threshold = cluster_threshold
+        self.connectivity = connectivity
+        self.keep_null = keep_null
 
     def fit(self, imgs: Any, y: Any, groups: Any = None) -> "SearchLight":
         """Score every sphere.
@@ -235,7 +300,15 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_radius(self.radius)
         _check_verbose(self.verbose)
         _check_flag(self.standardize, "standardize")
-        keep = self._what_to_keep()
+        significance = Significance(
+            self.n_permutations,
+            self.permutation_scheme,
+            self.tfce,
+            self.cluster_threshold,
+            self.connectivity,
+            None if self.keep_null is None else Path(self.keep_null),
+        )
+        keep = significance.keep(self._what_to_keep())
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
         series = imgs if isinstance(imgs, Series) else Series(imgs)
@@ -250,6 +323,7 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             random_state=self.random_state,
             min_voxels=self.min_voxels,
             keep=keep,
+            permutations=significance.permutations,
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
@@ -273,6 +347,7 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.masked_scores_ = self._by_name(result.scores)
         self.scores_ = self._by_name([self._volume(scores) for scores in result.scores])
         self._take(result.kept)
+        self._set_significance(significance, result, threads)
         return self
 
     def _by_name(self, values: Any) -> Any:
@@ -401,8 +476,11 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"y has classes that fit did not see: {unknown[:5].tolist()}.")
         return self._by_name(self._decode(series, groups, target).scores)
 
-    def to_img(self, values: Any) -> nib.Nifti1Image:
-        """Put values of the centres on the volume: a 3-D image of (n_centres,), a 4-D one of (n, n_centres)."""
+    def to_img(self, values: Any, outside: float = 0.0) -> nib.Nifti1Image:
+        """Put values of the centres on the volume: a 3-D image of (n_centres,), a 4-D one of (n, n_centres).
+
+        Voxels that are no centres get the value ``outside``: 0 for scores, 1 for p values.
+        """
         check_is_fitted(self)
         array = np.asarray(values)
         if array.ndim not in (1, 2) or array.shape[-1] != self.n_elements_:
@@ -410,7 +488,7 @@ class SearchLight(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"values must have shape ({self.n_elements_},) or (n, {self.n_elements_}), one a centre, got "
                 f"{array.shape}."
             )
-        return map_image(array.T, self.process_mask_, self.process_mask_affine_)
+        return map_image(array.T, self.process_mask_, self.process_mask_affine_, outside)
 
     def _load_masks(self) -> tuple[Mask | None, Mask]:
         if self.mask_img is None and self.process_mask_img is None:

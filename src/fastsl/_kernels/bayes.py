@@ -57,16 +57,18 @@ def _evidence(x, mean, var, row, slope):
 @helper
 def _bayes_row(voxels, sums, folds, v):
     """A voxel's part of the log-likelihoods, and the derivative; zeros, and ``least`` 0, where it is out of bounds."""
-    row, slope, least, beyond = sums.rows[v], sums.slopes[v], np.inf, 0
-    for fold in range(folds.first.shape[0] - 1):
-        x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
-        for e in range(folds.first[fold], folds.first[fold + 1]):
-            start, stop = folds.start[e], folds.start[e] + x.shape[0]
-            beyond += _evidence(x, voxels.mean[v, e], voxels.var[v, e], row[start:stop], slope[start:stop])
-            least = min(least, voxels.var[v, e])
-    sums.least[v] = least
-    if not least > 0.0 or beyond > 0:
-        sums.least[v] = 0.0
+    row, slope, beyond = sums.rows[v], sums.slopes[v], 0
+    least = np.inf
+    for e in range(folds.size.shape[0]):
+        least = min(least, voxels.var[v, e])
+    if least > 0.0:
+        for fold in range(folds.first.shape[0] - 1):
+            x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+            for e in range(folds.first[fold], folds.first[fold + 1]):
+                start, stop = folds.start[e], folds.start[e] + x.shape[0]
+                beyond += _evidence(x, voxels.mean[v, e], voxels.var[v, e], row[start:stop], slope[start:stop])
+    sums.least[v] = least if beyond == 0 else 0.0
+    if not sums.least[v] > 0.0:
         row[:] = 0.0
         slope[:] = 0.0
 

@@ -1,0 +1,154 @@
+"""What of a search is significant: settings of a permutation test, and its results on the centres."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from fastsl.analysis import Permutations
+from fastsl.clusters import check_threshold, enhancement, voxel_adjacency
+from fastsl.collected import SearchResult
+from fastsl.familywise import ClusterInference, cluster_inference
+from fastsl.kept import Keep
+
+_TFCE: dict[str, Any] = {"dh": 0.1, "E": 0.5, "H": 2.0, "with_dh": True}
+
+
+@dataclass(frozen=True)
+class Significance:
+    """Settings of a permutation test; see :class:`fastsl.SearchLight`."""
+
+    n_permutations: int = 0
+    scheme: Any = "within_groups"
+    tfce: bool | Mapping[str, Any] = False
+    cluster_threshold: float | None = None
+    connectivity: int = 26
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before any work."""
+        n = self.n_permutations
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise ValueError(f"n_permutations must be a whole number, 0 for no test, got {n!r}.")
+        if n == 0:
+            wanted = [name for name, value in self._of_a_test().items() if value]
+            if wanted:
+                raise ValueError(f"{wanted[0]} needs permuted maps: set n_permutations, to 1000 for instance.")
+        if not isinstance(self.tfce, bool | np.bool_ | Mapping):
+            raise TypeError(f"tfce must be True, False or a dict of {', '.join(_TFCE)}, got {self.tfce!r}.")
+        if self.tfce:
+            enhancement(**self.enhancement)
+        if self.cluster_threshold is not None:
+            check_threshold(self.cluster_threshold)
+        if self.connectivity not in (6, 18, 26):
+            raise ValueError(
+                f"connectivity must be 6, 18 or 26, the neighbours of a voxel by faces, edges or corners, got "
+                f"{self.connectivity!r}."
+            )
+
+    def _of_a_test(self) -> dict[str, bool]:
+        return {
+            "tfce": bool(self.tfce),
+            "cluster_threshold": self.cluster_threshold is not None,
+            "keep_null": self.folder is not None,
+        }
+
+    @property
+    def enhancement(self) -> dict[str, Any]:
+        """Parameters of threshold-free cluster enhancement."""
+        given = dict(self.tfce) if isinstance(self.tfce, Mapping) else {}
+        unknown = set(given) - set(_TFCE)
+        if unknown:
+            raise ValueError(f"tfce has no parameter {sorted(unknown)[0]!r}; it has {', '.join(_TFCE)}.")
+        return {**_TFCE, **given}
+
+    @property
+    def permutations(self) -> Permutations | None:
+        """What the analysis has to know."""
+        return Permutations(int(self.n_permutations), self.scheme) if self.n_permutations else None
+
+    def keep(self, keep: Keep) -> Keep:
+        """Have the maps kept that the test needs."""
+        return replace(keep, null_maps=bool(self.tfce) or self.cluster_threshold is not None, null_folder=self.folder)
+
+    def infer(self, result: SearchResult, inside: NDArray[np.bool_], n_jobs: int) -> list[ClusterInference]:
+        """TFCE and clusters of every score, on the volume whose voxels ``inside`` are the centres."""
+        if result.null is None or result.null.maps is None or not (self.tfce or self.cluster_threshold is not None):
+            return []
+        parameters = self.enhancement if self.tfce else {"dh": None}
+        adjacency = voxel_adjacency(inside, self.connectivity)
+        return [
+            cluster_inference(
+                scores,
+                result.null.maps[i],
+                adjacency,
+                mean=result.null.mean[i],
+                sd=result.null.sd[i],
+                cluster_threshold=self.cluster_threshold,
+                n_jobs=n_jobs,
+                **parameters,
+            )
+            for i, scores in enumerate(result.scores)
+        ]
+
+
+class PermutationMaps:
+    """Attributes of a search that has been tested by permutations; None where they were not asked for."""
+
+    def _set_significance(self, settings: Significance, result: SearchResult, n_jobs: int) -> None:
+        inside, null, scores = self.process_mask_, result.null, result.scores  # type: ignore[attr-defined]
+        found = settings.infer(result, inside, n_jobs)
+
+        def of_each(values: Any) -> Any:
+            return None if null is None else self._by_name(values)  # type: ignore[attr-defined]
+
+        def of_clusters(name: str) -> Any:
+            values = [getattr(one, name) for one in found]
+            return of_each(values) if values and values[0] is not None else None
+
+        self.n_permutations_ = 0 if null is None else null.n_permutations
+        self.p_values_ = of_each(null and null.p)
+        self.p_values_fwe_ = of_each(null and null.p_fwe(scores))
+        self.z_scores_ = of_each(null and null.z(scores))
+        self.null_max_ = of_each(null and null.largest)
+        self.null_maps_ = of_each(null.maps) if null is not None and settings.folder is not None else None
+        self.tfce_, self.p_values_tfce_ = of_clusters("tfce"), of_clusters("p_tfce")
+        self.clusters_, self.cluster_labels_ = of_clusters("clusters"), of_clusters("labels")
+
+    def _map_of(self, values: Any, outside: float) -> Any:
+        check_is_fitted(self)
+        if values is None:
+            raise AttributeError("there is no such map: fit with n_permutations, and for TFCE with tfce=True.")
+        to_img = self.to_img  # type: ignore[attr-defined]
+        if isinstance(values, dict):
+            return {name: to_img(one, outside=outside) for name, one in values.items()}
+        return to_img(values, outside=outside)
+
+    @property
+    def p_values_img_(self) -> Any:
+        """Uncorrected p values as an image, 1 outside the process mask; a dict by name of several scores."""
+        return self._map_of(self.p_values_, 1.0)
+
+    @property
+    def p_values_fwe_img_(self) -> Any:
+        """Family-wise p values as an image, 1 outside the process mask."""
+        return self._map_of(self.p_values_fwe_, 1.0)
+
+    @property
+    def z_scores_img_(self) -> Any:
+        """Scores in deviations of each centre's null as an image."""
+        return self._map_of(self.z_scores_, 0.0)
+
+    @property
+    def tfce_img_(self) -> Any:
+        """Threshold-free cluster enhancement as an image."""
+        return self._map_of(self.tfce_, 0.0)
+
+    @property
+    def p_values_tfce_img_(self) -> Any:
+        """Family-wise p values of TFCE as an image, 1 outside the process mask."""
+        return self._map_of(self.p_values_tfce_, 1.0)
