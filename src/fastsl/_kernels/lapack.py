@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic, overload
 
-_LOWER, _NO_TRANSPOSE, _TRANSPOSE, _THIN = ord("L"), ord("N"), ord("T"), ord("S")
+_LOWER, _NO_TRANSPOSE, _TRANSPOSE, _THIN, _VECTORS = ord("L"), ord("N"), ord("T"), ord("S"), ord("V")
 _POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32)}
 
 
@@ -72,6 +72,7 @@ _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
 _dgesdd = _fortran("cython_lapack", "dgesdd", "ciiaiaaiaiaia")
+_dsyevd = _fortran("cython_lapack", "dsyevd", "cciaiaaiai")
 _dpotri = _fortran("cython_lapack", "dpotri", "ciai")
 
 
@@ -167,6 +168,29 @@ def cholesky_inverse(R, m):
 def _cholesky_inverse_compiled(R, m):
     def implementation(R, m):
         _dpotri((_LOWER, m, R, R.shape[1]))
+
+    return implementation
+
+
+def eigenvectors(A, values):
+    """Symmetric ``A = V.T @ diag(values) @ V`` from its upper triangle, values rising; V takes its place.
+
+    Returns 0, or a status that is not 0 when the iteration did not converge or A is not finite.
+    """
+    try:
+        values[:], vectors = np.linalg.eigh(A, UPLO="U")
+    except np.linalg.LinAlgError:
+        return 1
+    A[:] = vectors.T
+    return 0
+
+
+@overload(eigenvectors)
+def _eigenvectors_compiled(A, values):
+    def implementation(A, values):
+        n = A.shape[0]
+        work, whole = np.empty(1 + 6 * n + 2 * n * n), np.empty(3 + 5 * n, np.int32)
+        return _dsyevd((_VECTORS, _LOWER, n, A, n, values, work, len(work), whole, len(whole)))
 
     return implementation
 

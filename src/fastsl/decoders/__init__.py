@@ -96,6 +96,7 @@ REGISTRY: dict[type, Decoder] = {
             LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
             LinearDiscriminantAnalysis(),
         ),
+        lda.null_plan,
     ),
 }
 

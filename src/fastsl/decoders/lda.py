@@ -1,12 +1,15 @@
 """LinearDiscriminantAnalysis: shrinkage fixed or chosen by Ledoit and Wolf, and the solver ``svd`` without."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import lda, lda_svd
+from fastsl._kernels import lda, lda_null, lda_svd
 from fastsl._kernels.discriminant import ClassFolds
+from fastsl._kernels.labellings import Labellings
+from fastsl.decoders.labellings import NullPlan
 from fastsl.decoders.plan import Plan, lay_out
 from fastsl.folds import Folds
 from fastsl.predictions import LogOdds
@@ -113,4 +116,14 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         folds=folds,
         kind=LogOdds,
         has_features_path=True,
+    )
+
+
+def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
+    """Fixed shrinkage for many labellings, with the classes' parts as priors."""
+    if estimator.solver == "svd" or estimator.shrinkage == "auto" or estimator.priors is not None:
+        return None
+    n_classes, gamma = int(labellings.true.max()) + 1, float(estimator.shrinkage)
+    return NullPlan(
+        lambda block, null, status: lda_null.lda_null(block, labellings, n_classes, gamma, null, status), math.inf
     )
