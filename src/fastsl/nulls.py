@@ -70,8 +70,9 @@ class SharedNull:
 class LoopedNull:
     """One permutation after another, each decoded as the observed labels are."""
 
-    #: Long enough that what a block costs once a permutation does not show.
-    seconds_a_block = 10.0
+    #: Blocks are large, so that what is tabulated once a block and permutation serves many spheres. Ctrl-C is heard
+    #: between permutations.
+    seconds_a_block = 30.0
 
     def __init__(
         self,
