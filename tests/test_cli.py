@@ -253,7 +253,7 @@ def test_tables_of_every_kind(delimiter, bom, end, run, phantom, tmp_path, no_de
     path.write_bytes(bom + path.read_bytes())
     seen = []
     monkeypatch.setattr(
-        SearchLight, "fit", lambda self, imgs, y, groups: seen.extend([y, groups]) or pytest.fail("end")
+        SearchLight, "fit", lambda self, imgs, y, groups, shard: seen.extend([y, groups]) or pytest.fail("end")
     )
     with pytest.raises(pytest.fail.Exception, match="end"):
         run(labels=path, groups="Läufe")

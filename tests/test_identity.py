@@ -188,9 +188,9 @@ def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, es
 def test_block_sizes_are_what_the_test_above_says(monkeypatch):
     monkeypatch.setattr(search, "_FIRST_BLOCK", 1)
     monkeypatch.setattr(search, "_LARGEST_BLOCK", 1)
-    assert [stop - start for start, stop in search._blocks(3)] == [1, 1, 1]
+    assert [stop - start for start, stop in search._blocks([(0, 3)])] == [1, 1, 1]
     monkeypatch.setattr(search, "_FIRST_BLOCK", 10_000)
-    assert list(search._blocks(210)) == [(0, 210)]
+    assert list(search._blocks([(0, 210)])) == [(0, 210)]
 
 
 # A voxel's place in the matrix, and its mean, are no information

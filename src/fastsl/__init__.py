@@ -11,6 +11,7 @@ from fastsl._version import __version__
 if TYPE_CHECKING:
     from fastsl.correlation import CorrelationClassifier as CorrelationClassifier
     from fastsl.explanation import explain as explain
+    from fastsl.merging import merge as merge
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
     from fastsl.phantom import make_phantom as make_phantom
@@ -23,6 +24,7 @@ _HOME = {
     "SearchLight": "fastsl.searchlight",
     "explain": "fastsl.explanation",
     "make_phantom": "fastsl.phantom",
+    "merge": "fastsl.merging",
     "search_light": "fastsl.search",
     "sphere_neighbours": "fastsl.neighbours",
 }
@@ -34,6 +36,7 @@ __all__ = [
     "__version__",
     "explain",
     "make_phantom",
+    "merge",
     "search_light",
     "sphere_neighbours",
 ]

@@ -1,7 +1,8 @@
 """The searchlight on arrays: blocks of spheres in, scores and predictions out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,12 +11,17 @@ from scipy import sparse
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
+from fastsl._runtime.signals import stop_if_asked
 from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
+from fastsl.blocks import Block
+from fastsl.checkpoint import Recorder
 from fastsl.collected import Collector, SearchResult
+from fastsl.compiled import CompiledEngine
+from fastsl.general import GeneralEngine
 from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import stop_if_hopeless
+from fastsl.outcome import Decoded, stop_if_hopeless
 from fastsl.progress import Progress
 
 #: A block of spheres should take this long: Ctrl-C waits for it, and progress moves with it.
@@ -45,36 +51,60 @@ def run_search(
     n_jobs: int,
     progress: Progress,
     keep: Keep | None = None,
+    recorder: Recorder | None = None,
+    part_from: int | None = None,
 ) -> SearchResult:
     """Decode every neighbourhood of ``source`` on X (n_voxels, n_samples), block by block.
 
-    X is shifted in place on the way, and shifted back.
+    X is shifted in place on the way, and shifted back. Blocks go to ``recorder``, and those that it has are not
+    decoded. ``part_from`` says that the neighbourhoods are a part of more, and which of those the first one is.
+
+    Raises
+    ------
+    Stopped
+        When a signal asked this process to end; the recorder has the blocks that were done.
     """
-    keep = keep or Keep()
+    keep, recorder = keep or Keep(), recorder or Recorder()
     engine = make_engine(X, analysis, keep=bool(keep))
-    results = Collector(analysis, len(source), keep)
+    results = Collector(analysis.layout, len(source), keep)
     with engine.running(n_jobs), progress.over(len(source)) as bar:
-        for start, stop in _blocks(len(source)):
+        for block in recorder.replay():
+            results.put(*block)
+            bar.advance(len(block.sizes))
+        for start, stop in _blocks(recorder.left(len(source))):
+            stop_if_asked()
             neighbours = source.block(start, stop)
-            decoded = engine(neighbours)
-            results.put(start, neighbours.sizes, decoded)
-            if start == 0:
+            decoded = _decode(engine, neighbours)
+            if start + (part_from or 0) == 0 and (part_from is None or stop == _FIRST_BLOCK):
                 stop_if_hopeless(decoded.troubles, decoded.scores)
+            results.put(start, neighbours.sizes, decoded)
+            recorder.put(Block(start, neighbours.sizes, decoded))
             bar.advance(stop - start)
-    return results.finish()
+    return results.finish(is_part=part_from is not None)
 
 
-def _blocks(n_centres: int) -> Iterator[tuple[int, int]]:
-    """Ranges of centres, each as large as the last one's speed says. Scores do not depend on the ranges."""
-    start, size = 0, _FIRST_BLOCK
-    while start < n_centres:
-        stop = min(n_centres, start + size)
-        began = time.perf_counter()
-        yield start, stop
-        took = max(1e-6, time.perf_counter() - began)
-        wanted = int((stop - start) * SECONDS_A_BLOCK / took)
-        size = min(_LARGEST_BLOCK, max(8, min(wanted, 4 * size)))
-        start = stop
+def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> Decoded:
+    """Decode a block; workers that a signal ended, as SLURM sends it to all of a job, are no defect."""
+    try:
+        return engine(neighbours)
+    except BrokenExecutor:
+        stop_if_asked()
+        raise
+
+
+def _blocks(left: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Cut ranges into blocks, each as large as the last one's speed says. Scores do not depend on the blocks."""
+    size = _FIRST_BLOCK
+    for first, last in left:
+        start = first
+        while start < last:
+            stop = min(last, start + size)
+            began = time.perf_counter()
+            yield start, stop
+            took = max(1e-6, time.perf_counter() - began)
+            wanted = int((stop - start) * SECONDS_A_BLOCK / took)
+            size = min(_LARGEST_BLOCK, max(8, min(wanted, 4 * size)))
+            start = stop
 
 
 def search_light(
