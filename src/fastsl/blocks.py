@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ def write_blocks(folder: Path, blocks: Sequence[Block], about: dict[str, Any]) -
     """Write blocks that follow each other to one file, whole or not at all."""
     heading = {
         "starts": [block.start for block in blocks],
-        "troubles": [asdict(block.decoded.troubles) for block in blocks],
+        "troubles": [_write_troubles(block.decoded.troubles) for block in blocks],
         "about": about,
     }
     arrays: dict[str, NDArray[Any]] = {"heading": np.array(json.dumps(heading))}
@@ -142,6 +142,11 @@ def _arrays(decoded: Decoded) -> dict[str, NDArray[Any]]:
     """Every array of a block by the name of its field."""
     named = {one.name: getattr(decoded, one.name) for one in fields(decoded)}
     return {name: array for name, array in named.items() if isinstance(array, np.ndarray)}
+
+
+def _write_troubles(troubles: Troubles) -> dict[str, Any]:
+    # Not asdict, which makes counters of pairs out of counters.
+    return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(troubles).items()}
 
 
 def _read_troubles(stored: dict[str, Any]) -> Troubles:

@@ -1,6 +1,7 @@
 """``fastsl run`` and ``fastsl merge``: from files to files."""
 
 import argparse
+import shlex
 import shutil
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from fastsl import results
 from fastsl._runtime.signals import Stopped, watching
 from fastsl.checkpoint import Checkpoint
 from fastsl.estimators import make_estimator
-from fastsl.images import Series
+from fastsl.images import Series, open_image
 from fastsl.inputs import make_cv, one_or_list, select
 from fastsl.labels import LabelTable
 from fastsl.merging import BELOW, find_shards, merge, survey
@@ -47,6 +48,9 @@ def read_question(arguments: argparse.Namespace) -> Question:
     files = results.files_of(vars(arguments))
     make_estimator(arguments.estimator)  # an unknown name is an error before any file is read
     series = Series(arguments.imgs)
+    for path, what in ((arguments.mask, "mask_img"), (arguments.process_mask, "process_mask_img")):
+        if path is not None:
+            open_image(path, what)
     keep, y, groups, split = select(LabelTable(arguments.labels), arguments, series.n_volumes)
     if arguments.standardize and groups is None:
         raise ValueError("--standardize works within runs: name the column of runs with --groups.")
@@ -139,7 +143,8 @@ def _say_what_a_shard_did(
     if not arguments.quiet:
         print(
             f"shard {shard}: {searchlight.n_elements_} spheres in {seconds:.1f} s, saved in "
-            f"{Path(arguments.out) / BELOW / shard.folder}.\nWhen all shards are done: fastsl merge {arguments.out}"
+            f"{Path(arguments.out) / BELOW / shard.folder}.\n"
+            f"When all shards are done: fastsl merge {shlex.quote(arguments.out)}"
         )
 
 

@@ -71,7 +71,7 @@ def status(folder: str | Path) -> str:
         said += ["Compute just what failed or is missing, and join all:", f"  {_again(again, out, submitted)}"]
     elif counts["done"] == n:
         merged = (out / "result.json").exists()
-        said.append(f"The results are in {out}." if merged else f"Join them: fastsl merge {out}")
+        said.append(f"The results are in {out}." if merged else f"Join them: fastsl merge {shlex.quote(str(out))}")
     return "\n".join(said)
 
 

@@ -1,6 +1,7 @@
 """``fastsl slurm run``: write the scripts and submit them, each behind the one before."""
 
 import argparse
+import shlex
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def submit(arguments: argparse.Namespace) -> None:
     if not arguments.quiet:
         print(
             f"Submitted {', '.join(f'{name} ({number})' for name, number in jobs.items())}; scripts and logs are in "
-            f"{folder}.\nHow far it is: fastsl slurm status {arguments.out}"
+            f"{folder}.\nHow far it is: fastsl slurm status {shlex.quote(arguments.out)}"
         )
 
 
