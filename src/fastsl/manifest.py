@@ -104,6 +104,13 @@ def read_layout(folder: Path, manifest: Manifest) -> tuple[Layout, NDArray[np.bo
     DamagedError
         When they are not what was written.
     """
+    with np.load(io.BytesIO(layout_bytes(folder, manifest)), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return Layout.from_arrays(arrays), arrays["process_mask"], arrays["process_affine"]
+
+
+def layout_bytes(folder: Path, manifest: Manifest) -> bytes:
+    """Return the file of the layout, after a look at its checksum; raises as :func:`read_layout`."""
     path = folder / LAYOUT
     try:
         content = path.read_bytes()
@@ -111,9 +118,7 @@ def read_layout(folder: Path, manifest: Manifest) -> tuple[Layout, NDArray[np.bo
         raise DamagedError(f"{path} cannot be read ({error.strerror})") from error
     if checksum(content) != manifest.layout:
         raise DamagedError(f"{path} is damaged: its checksum is not that of the manifest")
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Layout.from_arrays(arrays), arrays["process_mask"], arrays["process_affine"]
+    return content
 
 
 def left_to_do(folder: Path, manifest: Manifest) -> list[tuple[int, int]]:

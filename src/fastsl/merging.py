@@ -5,7 +5,7 @@ import shlex
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fastsl.blocks import Block, DamagedError, find_files, gaps
 from fastsl.collected import Collector
 from fastsl.fingerprint import differences
 from fastsl.kept import Keep
-from fastsl.manifest import Manifest, left_to_do, read_layout, read_manifest, shard_folders
+from fastsl.manifest import Manifest, layout_bytes, left_to_do, read_layout, read_manifest, shard_folders
 from fastsl.maps import Maps
 from fastsl.shards import Shard
 
@@ -124,26 +124,13 @@ def survey(folder: Path) -> Survey:
     ValueError
         When no shard says which analysis it belongs to.
     """
-    manifests: dict[Shard, Manifest] = {}
-    problems: dict[Shard, str] = {}
     folders = shard_folders(folder)
-    for shard, path in folders.items():
-        try:
-            manifest = read_manifest(path)
-        except DamagedError as error:
-            problems[shard] = str(error)
-            continue
-        if manifest is None:
-            problems[shard] = f"{path} has no manifest"
-        elif manifest.shard != shard:
-            problems[shard] = f"{path} was shard {manifest.shard} when it was computed"
-        else:
-            manifests[shard] = manifest
+    manifests, problems = _read_manifests(folders)
     if not manifests:
         raise ValueError(f"no shard in {folder} can be read: {next(iter(problems.values()))}.")
     ((common, _),) = Counter(one.fingerprint for one in manifests.values()).most_common(1)
     reference = next(one for one in manifests.values() if one.fingerprint == common)
-    foreign = {shard for shard, one in manifests.items() if one.fingerprint != common}
+    foreign = frozenset(shard for shard, one in manifests.items() if one.fingerprint != common)
     for shard in foreign:
         differ = differences(manifests[shard].words, reference.words) or f"it is one of {shard.of} shards"
         problems[shard] = f"{folders[shard]} belongs to another analysis; what differs: {differ}"
@@ -158,7 +145,28 @@ def survey(folder: Path) -> Survey:
         elif shard not in problems:
             problems[shard] = "missing"
     ordered = sorted(problems, key=lambda shard: (shard.of, shard.number))
-    return Survey(reference, own, {shard: problems[shard] for shard in ordered}, frozenset(foreign))
+    return Survey(reference, own, {shard: problems[shard] for shard in ordered}, foreign)
+
+
+def _read_manifests(folders: Mapping[Shard, Path]) -> tuple[dict[Shard, Manifest], dict[Shard, str]]:
+    """What shards say of themselves, and what is wrong with those that say nothing that can be trusted."""
+    manifests: dict[Shard, Manifest] = {}
+    problems: dict[Shard, str] = {}
+    for shard, path in folders.items():
+        try:
+            manifest = read_manifest(path)
+            if manifest is not None:
+                layout_bytes(path, manifest)
+        except DamagedError as error:
+            problems[shard] = str(error)
+            continue
+        if manifest is None:
+            problems[shard] = f"{path} has no manifest"
+        elif manifest.shard != shard:
+            problems[shard] = f"{path} was shard {manifest.shard} when it was computed"
+        else:
+            manifests[shard] = manifest
+    return manifests, problems
 
 
 def merge(
@@ -206,15 +214,29 @@ def merge(
     >>> merge(folder).n_elements_ == int(phantom.mask_img.get_fdata().sum())
     True
     """
-    place = find_shards(Path(folder).expanduser())
-    found = survey(place)
+    folder = Path(folder).expanduser()
+    found = survey(find_shards(folder))
     if found.problems and not allow_missing:
-        raise _incomplete(found, Path(folder))
+        raise _incomplete(found, folder)
     manifest = found.reference
     layout, process_mask, affine = read_layout(found.folders[manifest.shard], manifest)
     keep = Keep(**manifest.keep, folder=None if keep_predictions is None else Path(keep_predictions))
-    collector = Collector(layout, manifest.n_centres, keep)
-    merged, problems, covered = Merged(), dict(found.problems), []
+    collector, merged = Collector(layout, manifest.n_centres, keep), Merged()
+    problems = {**found.problems, **_collect(found, collector, merged)}
+    if problems and not allow_missing:
+        raise _incomplete(replace(found, problems=problems), folder)
+    merged._fill(layout, collector.finish(is_part=bool(problems)), process_mask, affine)
+    merged.about_ = manifest.about
+    merged.missing_ = {str(shard): problem for shard, problem in problems.items()}
+    _warn(merged)
+    return merged
+
+
+def _collect(found: Survey, collector: Collector, merged: Merged) -> dict[Shard, str]:
+    """Put the blocks of all shards together; return what is wrong with files, by shard."""
+    manifest = found.reference
+    problems: dict[Shard, str] = {}
+    covered = []
     for shard, path in found.folders.items():
         for file in find_files(path):
             try:
@@ -228,15 +250,9 @@ def merge(
                 collector.put(*block)
                 merged._count(block, about)
             covered.append((file.start, file.stop))
-    if problems and not allow_missing:
-        raise _incomplete(Survey(manifest, found.folders, problems, found.foreign), Path(folder))
     for hole in gaps(covered, 0, manifest.n_centres):
         collector.leave_out(*hole)
-    merged._fill(layout, collector.finish(is_part=bool(problems)), process_mask, affine)
-    merged.about_ = manifest.about
-    merged.missing_ = {str(shard): problem for shard, problem in problems.items()}
-    _warn(merged)
-    return merged
+    return problems
 
 
 def _warn(merged: Merged) -> None:

@@ -67,7 +67,7 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
     for name in _ARRAYS:
         if (arrays / name).exists():
             os.replace(arrays / name, out / name)
-    if maps.confusion_ is not None and not command["keep_predictions"]:
+    if maps.confusion_ is not None and not isinstance(maps.confusion_, np.memmap):
         np.save(out / "confusion.npy", maps.confusion_)
     if maps.prediction_samples_ is not None and maps.prediction_folds_ is not None:
         rows = [
