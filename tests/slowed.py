@@ -1,4 +1,4 @@
-"""``python tests/slowed.py run ...``: the command line, decoding 64 spheres in 0.1 s at least, and writing each such block.
+"""``python tests/slowed.py run ...``: the command line, which decodes 64 spheres in 0.1 s at least, and writes them.
 
 A process that can be interrupted halfway, on any machine. Not a test.
 """

@@ -70,9 +70,8 @@ def test_without_hard_links_a_lock_is_a_lock(path, monkeypatch):
         raise OSError("not supported")
 
     monkeypatch.setattr(os, "link", refuse)
-    with Lock(path, "it"):
-        with pytest.raises(BlockingIOError):
-            Lock(path, "it").__enter__()
+    with Lock(path, "it"), pytest.raises(BlockingIOError):
+        Lock(path, "it").__enter__()
     with Lock(path, "it"):
         pass
 
@@ -183,7 +182,7 @@ def test_a_search_that_was_taken_over_ends(phantom, tmp_path, small_blocks, deco
         return is_ours(self)
 
     monkeypatch.setattr(Lock, "is_ours", taken_over)
-    with pytest.raises(BlockingIOError, match="another process took over .* it goes on, and this one ends"):
+    with pytest.raises(BlockingIOError, match=r"another process took over .* it goes on, and this one ends"):
         fit(phantom, tmp_path)
     assert len(decoded) == 3
     assert read_holder(place)["host"] == "node17"

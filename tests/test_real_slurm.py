@@ -1,4 +1,4 @@
-"""A real SLURM: an array that is submitted, killed in part, reported, rerun and merged, and the processors that it gives.
+"""A real SLURM: an array that is submitted, killed in part, reported, rerun and merged; and the processors of a job.
 
 ``start-slurm.sh`` starts a cluster of one node on this machine, and is no part of the project. It is looked for in the
 folder that FASTSL_TEST_SLURM names, else beside the repository; it needs root.
@@ -52,7 +52,7 @@ def start_slurm():
     started = []
 
     def start(**settings):
-        # Not below pytest's own folder, which is closed to others: SLURM's daemons insist on a socket that all can reach.
+        # Not below pytest's own folder, which is closed to others: the daemons insist on a socket that all can reach.
         root = tempfile.mkdtemp(prefix="fastsl-slurm-")
         environment = {**os.environ, "SLURM_TEST_ROOT": root, "SLURM_TEST_PORT": str(free_port()), **settings}
         done = subprocess.run(

@@ -1,5 +1,7 @@
 """Shards: a partition of the centres that every process finds alike, and parts that equal the whole to the last bit."""
 
+import itertools
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ def test_shards_are_a_partition_in_order(sizes, n):
     assert found[0][0] == 0
     assert found[-1][1] == len(sizes)
     assert all(first <= stop for first, stop in found)
-    assert all(before[1] == after[0] for before, after in zip(found, found[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
 
 
 @settings(deadline=None)

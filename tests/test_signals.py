@@ -90,8 +90,8 @@ def test_a_run_that_is_ended_goes_on_where_it_was(saved_phantom, tmp_path, expec
     assert 128 <= saved < 1912
     how = "interrupted" if name == "SIGINT" else f"stopped by {name}"
     said = (
-        f"fastsl run: {how}; {saved} of 1912 spheres are saved in {tmp_path}/checkpoint; give the same command again to "
-        "go on from there.\n"
+        f"fastsl run: {how}; {saved} of 1912 spheres are saved in {tmp_path}/checkpoint; give the same command again "
+        "to go on from there.\n"
     )
     assert err == ("" if name == "SIGKILL" else said)
     assert not (tmp_path / "scores.nii.gz").exists()
