@@ -350,20 +350,8 @@ def test_status_of_a_damaged_shard(submitted, capsys):
 
 def test_status_when_all_is_done(saved_phantom, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(saved_phantom)
-    line = [
-        "run",
-        "--imgs",
-        "bold.nii",
-        "--mask",
-        "mask.nii.gz",
-        "--labels",
-        "labels.tsv",
-        "--target",
-        "condition",
-        "--quiet",
-        "--out",
-    ]
-    out = tmp_path / "by hand"
+    line = "run --imgs bold.nii --mask mask.nii.gz --labels labels.tsv --target condition --quiet --out"
+    line, out = line.split(), tmp_path / "by hand"
     assert main([*line, str(out), "--shard", "1/2"]) == 0
     assert "fastsl merge" in status(out, capsys).splitlines()[-1]
     assert main([*line, str(out), "--shard", "2/2"]) == 0

@@ -68,9 +68,12 @@ def run_search(
     engine = make_engine(X, analysis, keep=bool(keep))
     results = Collector(analysis.layout, len(source), keep)
     with engine.running(n_jobs), progress.over(len(source)) as bar:
+        known = 0
         for block in recorder.replay():
             results.put(*block)
-            bar.advance(len(block.sizes))
+            known += len(block.sizes)
+        if known:
+            bar.advance(known)  # at once: the first advance is none that the rate counts
         for start, stop in _blocks(recorder.left(len(source))):
             stop_if_asked()
             neighbours = source.block(start, stop)
