@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import BernoulliNB
+from sklearn.tree import ExtraTreeClassifier
 
 from fastsl import SearchLight, checkpoint
 from fastsl.blocks import find_files, gaps
@@ -86,6 +87,27 @@ def test_the_general_path_goes_on_too(fit, few_centres, small_blocks, decoded, t
     decoded.stop_after = None
     assert_same(fit(tmp_path, **arguments), expected)
     assert len(decoded) == n_blocks > 1
+
+
+def test_an_estimator_without_a_seed_is_warned_of(fit, few_centres, tmp_path):
+    def search(folder, **arguments):
+        estimator = ExtraTreeClassifier(max_depth=1, **arguments)
+        fit(folder, estimator=estimator, process_mask_img=few_centres)
+
+    search(tmp_path / "seeded", random_state=0)
+    search(None)
+    with pytest.warns(RuntimeWarning, match="ExtraTreeClassifier draws random numbers without a seed"):
+        search(tmp_path / "not")
+
+
+def test_labels_that_are_neither_text_nor_numbers_are_refused(phantom, tmp_path, decoded):
+    y = np.array(
+        [("face", 1) if name == "face" else ("house", 2) for name in phantom.labels["condition"]], dtype=object
+    )
+    assert y.dtype == object
+    with pytest.raises(ValueError, match="y"):
+        SearchLight(phantom.mask_img, radius=RADIUS, checkpoint=tmp_path).fit(phantom.img, y)
+    assert decoded == []
 
 
 def test_shards_are_continued_alone(fit, small_blocks, decoded, tmp_path):

@@ -1,5 +1,6 @@
 """Signals: a run that is asked to end saves what it has, says "again", and goes on where it was."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -99,6 +100,30 @@ def test_a_run_that_is_ended_goes_on_where_it_was(saved_phantom, tmp_path, expec
     assert sum(decoded) == 1912 - saved
     found, whole = (nib.load(folder / "scores.nii.gz").get_fdata() for folder in (tmp_path, expected))
     np.testing.assert_array_equal(found, whole)
+    for array in ARRAYS:
+        np.testing.assert_array_equal(np.load(tmp_path / array), np.load(expected / array))
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in expected.iterdir()}
+
+
+def test_a_run_that_ended_while_it_wrote_its_maps_goes_on(
+    saved_phantom, tmp_path, expected, monkeypatch, capsys, decoded
+):
+    words = command(saved_phantom, tmp_path, *KEEP)
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastsl.results.write_json", full)
+        assert again(words) == 1
+    assert capsys.readouterr().err == (
+        f"fastsl run: --out: cannot write to {tmp_path} (No space left on device). All spheres are saved in "
+        f"{tmp_path}/checkpoint: make room, and give the same command again.\n"
+    )
+    assert (tmp_path / "scores.nii.gz").exists()
+    decoded.clear()
+    assert again(words) == 0
+    assert decoded == []
     for array in ARRAYS:
         np.testing.assert_array_equal(np.load(tmp_path / array), np.load(expected / array))
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in expected.iterdir()}

@@ -35,7 +35,7 @@ def tools(tmp_path, monkeypatch):
     folder.mkdir()
     calls = folder / "calls"
     calls.write_text("")
-    for name in ("sbatch", "squeue", "sacct", "scontrol"):
+    for name in ("sbatch", "squeue", "sacct", "scontrol", "scancel"):
         (folder / name).write_text(
             f'#!/bin/bash\necho "{name} $*" >> "{calls}"\nenv | grep ^SLURM_ >> "{folder}/environment"\n'
             f'[[ -e "{folder}/{name}.fails" ]] && {{ cat "{folder}/{name}.fails" >&2; exit 1; }}\n'
@@ -252,8 +252,20 @@ def test_results_and_shards_of_another_command_are_refused(slurm_run, tmp_path, 
 def test_an_error_of_sbatch_is_told(slurm_run, tmp_path, tools, capsys):
     (tools / "sbatch.fails").write_text("sbatch: error: invalid partition specified: shrt\n")
     assert slurm_run(tmp_path / "out") == 1
-    said = capsys.readouterr().err
-    assert said == "fastsl slurm: sbatch failed: sbatch: error: invalid partition specified: shrt\n"
+    assert capsys.readouterr().err == (
+        "fastsl slurm: sbatch failed: sbatch: error: invalid partition specified: shrt. Nothing is left in the queue; the "
+        f"scripts are in {tmp_path}/out/slurm.\n"
+    )
+    assert len(calls(tools)) == 1
+
+
+def test_an_array_that_is_refused_leaves_no_job(slurm_run, tmp_path, tools, capsys):
+    sbatch = (tools / "sbatch").read_text().replace("cat ", '[[ "$*" == *shards.sh ]] && exit 1\ncat ', 1)
+    (tools / "sbatch").write_text(sbatch)
+    assert slurm_run(tmp_path / "out", "--shards", "5000") == 1
+    assert "Many clusters allow arrays of 1,000 tasks: take fewer --shards" in capsys.readouterr().err
+    assert calls(tools)[-1] == "scancel 1"
+    assert not (tmp_path / "out" / "slurm" / "jobs.json").exists()
 
 
 def test_without_sbatch_it_is_said_what_can_be_done(slurm_run, tmp_path, monkeypatch, capsys):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl.outcome import Decoded, Troubles
-from fastsl.record import write_whole
+from fastsl.record import npz_bytes, write_whole
 
 _NAME = re.compile(r"centres-(\d+)-(\d+)-([0-9a-f]{32})\.npz")
 
@@ -114,9 +114,7 @@ def write_blocks(folder: Path, blocks: Sequence[Block], about: dict[str, Any]) -
     for i, block in enumerate(blocks):
         arrays[f"{i}.sizes"] = np.asarray(block.sizes)
         arrays.update({f"{i}.{name}": array for name, array in _arrays(block.decoded).items()})
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    content = buffer.getvalue()
+    content = npz_bytes(arrays)
     write_whole(folder / f"centres-{blocks[0].start:09d}-{blocks[-1].stop:09d}-{checksum(content)}.npz", content)
 
 

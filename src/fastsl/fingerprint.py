@@ -8,6 +8,7 @@ import hashlib
 import json
 import pickle
 import types
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -116,6 +117,21 @@ def ingredients(X: NDArray[Any], analysis: Analysis, keep: Keep, **geometry: Any
     everything = {**found, **geometry, **kept, "path": analysis.engine.path, "imgs": X, **package}
     words = {name: _shorten(describe(value)) for name, value in everything.items()}
     return {**words, "kernels": source_digest()}
+
+
+def warn_of_chance(analysis: Analysis) -> None:
+    """Warn of an estimator that draws other numbers in every process: blocks of two processes are not those of one."""
+    unseeded = any(
+        name.rpartition("__")[2] == "random_state" and value is None
+        for name, value in analysis.estimator.get_params().items()
+    )
+    if unseeded and not analysis.compiled:
+        warnings.warn(
+            f"{type(analysis.estimator).__name__} draws random numbers without a seed (random_state=None): shards, and "
+            "a search that goes on after an interruption, draw others than one search would. Give it a random_state.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _shorten(text: str) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastsl.blocks import DamagedError, checksum, find_files, gaps
 from fastsl.fingerprint import fingerprint
 from fastsl.layout import Layout
-from fastsl.record import write_json, write_whole
+from fastsl.record import npz_bytes, write_json, write_whole
 from fastsl.shards import Shard
 
 #: Of the folder; another number is another version's, whose files this one cannot read.
@@ -63,14 +63,12 @@ class Manifest:
 
     def write(self, folder: Path, layout: Layout, process_mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> None:
         """Write the manifest and the layout."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, allow_pickle=False, **layout.to_arrays(), process_mask=process_mask, process_affine=affine
-        )
-        whole = replace(self, layout=checksum(buffer.getvalue()))
+        arrays = {**layout.to_arrays(), "process_mask": process_mask, "process_affine": affine}
+        stored = npz_bytes(arrays, compressed=True)
+        whole = replace(self, layout=checksum(stored))
         content = {"format": FORMAT, **asdict(whole)}
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / LAYOUT, buffer.getvalue())
+        write_whole(folder / LAYOUT, stored)
         write_json(folder / MANIFEST, {**content, "checksum": _checksum(content)})
 
 

@@ -216,7 +216,11 @@ def _words(actions: list[argparse.Action], arguments: argparse.Namespace, leave_
         value = getattr(arguments, action.dest, None)
         if action.dest == "help" or action.dest in leave_out or value == action.default:
             continue
-        words.append(action.option_strings[0])
-        if value is not True:
-            words += [str(one) for one in (value if isinstance(value, list) else [value])]
+        name = action.option_strings[0]
+        if value is True:
+            words.append(name)
+        elif isinstance(value, list):
+            words += [name, *map(str, value)]
+        else:  # what begins with a dash would be taken for an option
+            words += [f"{name}={value}"] if str(value).startswith("-") else [name, str(value)]
     return words

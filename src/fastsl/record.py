@@ -2,14 +2,18 @@
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastsl._version import __version__
 
@@ -51,6 +55,24 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False) -> bytes:
+    """Arrays as the content of a .npz file that is read without pickles.
+
+    Raises
+    ------
+    TypeError
+        For an array of Python objects.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(
+                f"{name} holds Python objects ({array.ravel()[0]!r}, ...): only text and numbers are stored."
+            )
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

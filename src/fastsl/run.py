@@ -22,7 +22,7 @@ from fastsl.merging import BELOW, find_shards, merge, survey
 from fastsl.options import command_line, settings
 from fastsl.record import check_writable, checksums
 from fastsl.searchlight import SearchLight
-from fastsl.shards import Shard
+from fastsl.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     shard = None if arguments.shard is None else Shard.parse(arguments.shard)
     question = read_question(arguments)
     if shard is None:
-        results.prepare_folder(out, question.files, arguments.overwrite)
+        # Maps without the record, which is the last to be written, beside blocks: a run that ended while it wrote them.
+        is_unfinished = (out / BELOW / WHOLE.folder).exists() and not (out / "result.json").exists()
+        results.prepare_folder(out, question.files, arguments.overwrite or is_unfinished)
     else:
         check_writable(out, "--out")
     about = _about(arguments, question)
@@ -107,7 +109,13 @@ def run(arguments: argparse.Namespace) -> None:
     if shard is not None:
         _say_what_a_shard_did(arguments, searchlight, shard, seconds)
         return
-    results.write(searchlight, out, arrays, about, {"seconds": seconds})
+    try:
+        results.write(searchlight, out, arrays, about, {"seconds": seconds})
+    except OSError as error:
+        raise OSError(
+            f"--out: cannot write to {out} ({error.strerror or error}). All spheres are saved in {checkpoint.folder}: "
+            "make room, and give the same command again."
+        ) from error
     checkpoint.remove()
     if not arguments.quiet:
         print(results.summary(searchlight, f"in {seconds:.1f} s", out, question.files))

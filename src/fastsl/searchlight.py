@@ -16,7 +16,7 @@ from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
 from fastsl.checkpoint import Checkpoint, Recorder
 from fastsl.estimators import estimator_type
-from fastsl.fingerprint import ingredients
+from fastsl.fingerprint import ingredients, warn_of_chance
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
 from fastsl.kept import Keep
 from fastsl.manifest import Manifest
@@ -270,6 +270,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         X = series.read(inside, matrix_dtype(analysis, series.dtype))
         words = {}
         if checkpoint is not None:
+            warn_of_chance(analysis)
             geometry = {"mask": inside, "centres": spheres.centres, "affine": series.grid.affine, "radius": self.radius}
             words = ingredients(X, analysis, keep, **geometry, standardize=bool(self.standardize))
         if self.standardize:

@@ -39,5 +39,5 @@ def call(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{command[0]} did not answer within {_SECONDS} seconds.") from error
     if done.returncode != 0:
-        raise OSError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip() or done.returncode}")
+        raise OSError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip() or done.returncode}.")
     return done.stdout

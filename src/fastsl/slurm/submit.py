@@ -13,7 +13,7 @@ from fastsl.options import command_line
 from fastsl.record import write_json
 from fastsl.run import read_question
 from fastsl.slurm.client import call
-from fastsl.slurm.script import FOLDER, LOGS, write_scripts
+from fastsl.slurm.script import FOLDER, LOGS, Scripts, write_scripts
 
 #: What was submitted, below the folder of the scripts.
 JOBS = "jobs.json"
@@ -38,20 +38,32 @@ def submit(arguments: argparse.Namespace) -> None:
     _check_shards(arguments, out / BELOW)
     folder = out.absolute() / FOLDER
     (folder / LOGS).mkdir(parents=True, exist_ok=True)  # SLURM makes no folder for a log, and says nothing then
-    jobs: dict[str, str] = {}
-    before: list[str] = []
-    for name, text in scripts.texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        # --parsable prints "number" or "number;cluster".
-        number = call(["sbatch", "--parsable", *before, str(folder / name)]).strip().split(";")[0]
-        jobs[name.removesuffix(".sh")] = number
-        before = [f"--dependency=afterany:{number}"]
-        write_json(folder / JOBS, {"name": scripts.name, "shards": arguments.shards, "jobs": jobs})
+    jobs = _submit_all(scripts, arguments.shards, folder)
     if not arguments.quiet:
         print(
             f"Submitted {', '.join(f'{name} ({number})' for name, number in jobs.items())}; scripts and logs are in "
             f"{folder}.\nHow far it is: fastsl slurm status {shlex.quote(arguments.out)}"
         )
+
+
+def _submit_all(scripts: Scripts, n_shards: int, folder: Path) -> dict[str, str]:
+    """Write the scripts and submit each behind the one before; all or none. Return the numbers of the jobs."""
+    jobs: dict[str, str] = {}
+    before: list[str] = []
+    for name, text in scripts.texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        try:
+            # --parsable prints "number" or "number;cluster".
+            number = call(["sbatch", "--parsable", *before, str(folder / name)]).strip().split(";")[0]
+        except OSError as error:
+            if jobs:
+                call(["scancel", *jobs.values()])
+            hint = " Many clusters allow arrays of 1,000 tasks: take fewer --shards." if n_shards >= 1000 else ""
+            raise OSError(f"{error} Nothing is left in the queue; the scripts are in {folder}.{hint}") from error
+        jobs[name.removesuffix(".sh")] = number
+        before = [f"--dependency=afterany:{number}"]
+    write_json(folder / JOBS, {"name": scripts.name, "shards": n_shards, "jobs": jobs})
+    return jobs
 
 
 def _check_shards(arguments: argparse.Namespace, place: Path) -> None:
