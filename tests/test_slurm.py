@@ -253,15 +253,15 @@ def test_an_error_of_sbatch_is_told(slurm_run, tmp_path, tools, capsys):
     (tools / "sbatch.fails").write_text("sbatch: error: invalid partition specified: shrt\n")
     assert slurm_run(tmp_path / "out") == 1
     assert capsys.readouterr().err == (
-        "fastsl slurm: sbatch failed: sbatch: error: invalid partition specified: shrt. Nothing is left in the queue; the "
-        f"scripts are in {tmp_path}/out/slurm.\n"
+        "fastsl slurm: sbatch failed: sbatch: error: invalid partition specified: shrt. Nothing is left in the queue; "
+        f"the scripts are in {tmp_path}/out/slurm.\n"
     )
     assert len(calls(tools)) == 1
 
 
 def test_an_array_that_is_refused_leaves_no_job(slurm_run, tmp_path, tools, capsys):
-    sbatch = (tools / "sbatch").read_text().replace("cat ", '[[ "$*" == *shards.sh ]] && exit 1\ncat ', 1)
-    (tools / "sbatch").write_text(sbatch)
+    refusing = f'echo "sbatch $*" >> "{tools}/calls"\n[[ "$*" == *shards.sh ]] && exit 1\necho 1\n'
+    (tools / "sbatch").write_text(f"#!/bin/bash\n{refusing}")
     assert slurm_run(tmp_path / "out", "--shards", "5000") == 1
     assert "Many clusters allow arrays of 1,000 tasks: take fewer --shards" in capsys.readouterr().err
     assert calls(tools)[-1] == "scancel 1"
@@ -341,7 +341,7 @@ def test_status_without_an_answer_says_so(submitted, tools, capsys):
     (tools / "sacct.fails").write_text("Slurm accounting storage is disabled\n")
     text = status(submitted, capsys)
     assert states(text) == ["done", "failed", "missing", "missing"]
-    assert "Unable to contact slurm controller This is what the files say." in text
+    assert "Unable to contact slurm controller. This is what the files say." in text
 
 
 def test_status_sees_a_shard_that_runs_without_slurm(submitted, capsys):
