@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from fastsl import make_phantom
+from fastsl.compiled import CompiledEngine
+from fastsl.general import GeneralEngine
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,32 @@ def few_centres(phantom):
     brain = np.argwhere(phantom.mask_img.get_fdata() > 0)
     centres[tuple(brain[:: len(brain) // 6].T)] = True
     return nib.Nifti1Image(centres.astype(np.uint8), phantom.mask_img.affine)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 64 spheres, each of which becomes a file."""
+    monkeypatch.setattr("fastsl.search._FIRST_BLOCK", 64)
+    monkeypatch.setattr("fastsl.search._LARGEST_BLOCK", 64)
+    monkeypatch.setattr("fastsl.search.SECONDS_A_BLOCK", 1e9)
+    monkeypatch.setattr("fastsl.checkpoint.SECONDS_A_FILE", 0.0)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Sizes of the blocks that are decoded; ``stop_after`` lets decoding fail when there are so many."""
+
+    class Decoded(list):
+        stop_after, error = None, ZeroDivisionError
+
+    blocks = Decoded()
+    for engine in (CompiledEngine, GeneralEngine):
+
+        def watched(self, neighbours, decode=engine.__call__):
+            if len(blocks) == blocks.stop_after:
+                raise blocks.error
+            blocks.append(len(neighbours))
+            return decode(self, neighbours)
+
+        monkeypatch.setattr(engine, "__call__", watched)
+    return blocks

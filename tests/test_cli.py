@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -253,7 +254,7 @@ def test_tables_of_every_kind(delimiter, bom, end, run, phantom, tmp_path, no_de
     path.write_bytes(bom + path.read_bytes())
     seen = []
     monkeypatch.setattr(
-        SearchLight, "fit", lambda self, imgs, y, groups: seen.extend([y, groups]) or pytest.fail("end")
+        SearchLight, "fit", lambda self, imgs, y, groups, shard: seen.extend([y, groups]) or pytest.fail("end")
     )
     with pytest.raises(pytest.fail.Exception, match="end"):
         run(labels=path, groups="Läufe")
@@ -456,8 +457,12 @@ def test_ctrl_c_stops_a_real_search(tmp_path, phantom):
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert err == "fastsl run: interrupted; nothing was written.\n"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert re.fullmatch(
+        r"fastsl run: interrupted; \d+ of \d+ spheres are saved in \S+/out/checkpoint; give the same command again to "
+        r"go on from there.\n",
+        err,
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint"]
 
 
 # ------------------------------------------------------------------------------------------------------- other commands

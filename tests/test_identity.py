@@ -187,8 +187,8 @@ def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, es
 
 def test_block_sizes_are_what_the_test_above_says(monkeypatch):
     monkeypatch.setattr(search, "LARGEST_BLOCK", 1)
-    assert [stop - start for start, stop in search.blocks(3, 1, 0.25)] == [1, 1, 1]
-    assert list(search.blocks(210, 10_000, 0.25)) == [(0, 210)]
+    assert [stop - start for start, stop in search.blocks([(0, 3)], 1, 0.25)] == [1, 1, 1]
+    assert list(search.blocks([(0, 210)], 10_000, 0.25)) == [(0, 210)]
 
 
 # A voxel's place in the matrix, and its mean, are no information

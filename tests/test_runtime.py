@@ -46,12 +46,14 @@ def run_python(code, *options, **environment):
 def machine(monkeypatch):
     """Fake what the machine says."""
 
-    def fake(affinity=64, quota=None, slurm=None):
+    def fake(affinity=64, quota=None, slurm=None, on_node=None, tasks=None):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
         monkeypatch.setattr(cpus, "_cgroup_quota", lambda: quota)
-        monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-        if slurm is not None:
-            monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+        given = {"CPUS_PER_TASK": slurm, "CPUS_ON_NODE": on_node, "NTASKS": tasks, "TASKS_PER_NODE": tasks}
+        for name, value in given.items():
+            monkeypatch.delenv(f"SLURM_{name}", raising=False)
+            if value is not None:
+                monkeypatch.setenv(f"SLURM_{name}", value)
 
     return fake
 
@@ -67,6 +69,11 @@ def machine(monkeypatch):
         ({"slurm": "0"}, 64, "affinity mask"),
         ({"slurm": "many"}, 64, "affinity mask"),
         ({"slurm": "-4"}, 64, "affinity mask"),
+        ({"on_node": "1"}, 1, "SLURM_CPUS_ON_NODE"),
+        ({"on_node": "2", "slurm": "3"}, 3, "SLURM_CPUS_PER_TASK"),
+        ({"on_node": "2", "tasks": "1"}, 2, "SLURM_CPUS_ON_NODE"),
+        ({"on_node": "2", "tasks": "2"}, 64, "affinity mask"),  # the node's are not all this task's
+        ({"on_node": "4", "tasks": "2(x3)"}, 64, "affinity mask"),
     ],
 )
 def test_the_smallest_limit_decides(machine, facts, n_cpus, decided_by):
@@ -129,12 +136,18 @@ def test_a_machine_without_cgroups_has_no_quota(tmp_path):
 
 @pytest.mark.parametrize(
     ("n_jobs", "threads"),
-    [(1, 1), (3, 3), (100, 100), (np.int64(2), 2), (-1, 8), (-2, 7), (-8, 1), (-9, 1), (-100, 1)],
+    [(1, 1), (3, 3), (8, 8), (np.int64(2), 2), (-1, 8), (-2, 7), (-8, 1), (-9, 1), (-100, 1)],
 )
 def test_n_jobs_counts_from_the_end_as_joblib_does(machine, n_jobs, threads):
     machine(affinity=8)
     resolved = resolve_n_jobs(n_jobs)
     assert (resolved, type(resolved)) == (threads, int)
+
+
+def test_more_processors_than_the_job_was_given_are_taken_with_a_warning(machine):
+    machine(affinity=8, slurm="4")
+    with pytest.warns(RuntimeWarning, match=r"n_jobs=5 asks for more processors than the 4 .*SLURM_CPUS_PER_TASK: 4"):
+        assert resolve_n_jobs(5) == 5
 
 
 @pytest.mark.parametrize(

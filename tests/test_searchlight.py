@@ -184,7 +184,13 @@ def test_defaults_are_those_of_nilearn_but_for_n_jobs():
     nilearn = pytest.importorskip("nilearn.decoding")
     ours, theirs = SearchLight().get_params(), nilearn.SearchLight().get_params()
     assert {name for name in theirs if ours[name] != theirs[name]} == {"n_jobs"}
-    assert ours.keys() - theirs.keys() == {"min_voxels", "standardize", "keep_predictions", "keep_confusion"}
+    assert ours.keys() - theirs.keys() == {
+        "min_voxels",
+        "standardize",
+        "keep_predictions",
+        "keep_confusion",
+        "checkpoint",
+    }
 
 
 def test_clone_takes_parameters_and_no_results():

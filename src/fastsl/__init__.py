@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastsl.correlation import CorrelationClassifier as CorrelationClassifier
     from fastsl.explanation import explain as explain
     from fastsl.familywise import cluster_inference as cluster_inference
+    from fastsl.merging import merge as merge
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
     from fastsl.permutations import permuted_targets as permuted_targets
@@ -28,6 +29,7 @@ _HOME = {
     "cluster_inference": "fastsl.familywise",
     "explain": "fastsl.explanation",
     "make_phantom": "fastsl.phantom",
+    "merge": "fastsl.merging",
     "permuted_targets": "fastsl.permutations",
     "search_light": "fastsl.search",
     "sphere_neighbours": "fastsl.neighbours",
@@ -43,6 +45,7 @@ __all__ = [
     "cluster_inference",
     "explain",
     "make_phantom",
+    "merge",
     "permuted_targets",
     "search_light",
     "sphere_neighbours",

@@ -13,7 +13,8 @@ from fastsl.decoders import find_decoder
 from fastsl.estimators import make_estimator, scores_itself
 from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
 from fastsl.general import GeneralEngine, Question
-from fastsl.kept import Keep, Kept, PredictionRows, n_decisions
+from fastsl.kept import Keep, PredictionRows, n_decisions
+from fastsl.layout import Layout
 from fastsl.nulls import Null, plan_null
 from fastsl.outcome import Engine
 from fastsl.permutations import permuted_targets
@@ -50,6 +51,22 @@ class Analysis:
     def classes(self) -> NDArray[Any] | None:
         """Sorted classes of y; None for a regressor."""
         return np.unique(self.y) if is_classifier(self.estimator) else None
+
+    @property
+    def layout(self) -> Layout:
+        """What must be known of it to put its results together."""
+        classes = self.classes
+        return Layout(
+            self.scoring.names,
+            self.scoring.several,
+            self.folds,
+            self.y,
+            classes,
+            n_decisions(self.estimator, classes),
+            self.min_voxels,
+            self.engine,
+            0 if self.permuted is None else len(self.permuted),
+        )
 
     def transfer(self, n_new: int, y_new: NDArray[Any] | None) -> "Analysis":
         """The question of decoders that are trained on all samples and tested on ``n_new`` more."""
@@ -157,12 +174,3 @@ def make_engine(X: NDArray[Any], analysis: Analysis, *, keep: bool) -> CompiledE
     if analysis.permuted is not None:
         null = plan_null(analysis.estimator, plan, analysis.permuted, analysis.folds, metrics)
     return CompiledEngine(X, made, metrics, analysis.min_voxels, rows, null)
-
-
-def make_kept(keep: Keep, analysis: Analysis, n_centres: int) -> Kept | None:
-    """Room for what is to be kept of every sphere; None: nothing."""
-    if not keep:
-        return None
-    classes = analysis.classes
-    n_columns = n_decisions(analysis.estimator, classes)
-    return Kept(keep, analysis.folds.test_rows(), analysis.y, classes, n_columns, n_centres)

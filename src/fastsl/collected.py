@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastsl.analysis import Analysis, make_kept
 from fastsl.kept import Keep, Kept
+from fastsl.layout import Layout
 from fastsl.nullmaps import NullMaps, NullResult
 from fastsl.outcome import Decoded, Troubles, report
 
@@ -38,20 +38,24 @@ class SearchResult:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Unweighted mean over folds, shape (n_scores, n_centres)."""
-        return self.fold_scores.mean(axis=1)
+        # Fold by fold: numpy's mean adds in another order where there is one centre only, and a shard may be one.
+        total = self.fold_scores[:, 0].copy()
+        for fold in range(1, self.fold_scores.shape[1]):
+            total += self.fold_scores[:, fold]
+        return total / self.fold_scores.shape[1]
 
 
 class Collector:
     """Takes the blocks of one analysis, in any order, wherever they were decoded."""
 
-    def __init__(self, analysis: Analysis, n_centres: int, keep: Keep) -> None:
-        self._names, self._min_voxels = analysis.scoring.names, analysis.min_voxels
-        self._fold_scores = np.full((len(self._names), len(analysis.folds), n_centres), np.nan)
+    def __init__(self, layout: Layout, n_centres: int, keep: Keep) -> None:
+        self._names, self._min_voxels = layout.names, layout.min_voxels
+        self._fold_scores = np.full((len(self._names), len(layout.folds), n_centres), np.nan)
         self._n_voxels = np.zeros(n_centres, np.int32)
-        self._kept = make_kept(keep, analysis, n_centres)
+        self._kept = _make_kept(keep, layout, n_centres)
         self._null: NullMaps | None = None
-        if analysis.permuted is not None:
-            shape = len(self._names), len(analysis.permuted), n_centres
+        if layout.n_permutations:
+            shape = len(self._names), layout.n_permutations, n_centres
             self._null = NullMaps(*shape, maps=keep.null_maps, folder=keep.null_folder)
         self._troubles = Troubles()
 
@@ -69,8 +73,23 @@ class Collector:
             self._null.put(start, decoded.scores.mean(axis=1), decoded.null)
         self._troubles.add(decoded.troubles)
 
-    def finish(self) -> SearchResult:
-        """Everything, after one warning for each kind of trouble; an error when nothing could be done."""
-        report(self._troubles, self._n_voxels, self._min_voxels, self._fold_scores)
+    def leave_out(self, start: int, stop: int) -> None:
+        """Let the centres ``start`` to ``stop - 1``, which nobody decoded, have no result: NaN, no prediction."""
+        if self._kept is not None:
+            self._kept.leave_out(start, stop)
+
+    def finish(self, *, is_part: bool = False) -> SearchResult:
+        """Everything, after one warning for each kind of trouble; an error when nothing could be done.
+
+        Not so for a part of the centres: all of its spheres may be empty while others are not.
+        """
+        report(self._troubles, self._n_voxels, self._min_voxels, self._fold_scores, is_part=is_part)
         null = None if self._null is None else self._null.finish()
         return SearchResult(self._names, self._fold_scores, self._n_voxels, self._kept, null)
+
+
+def _make_kept(keep: Keep, layout: Layout, n_centres: int) -> Kept | None:
+    """Room for what is to be kept of every sphere; None: nothing."""
+    if not keep:
+        return None
+    return Kept(keep, layout.folds.test_rows(), layout.y, layout.classes, layout.n_columns, n_centres)

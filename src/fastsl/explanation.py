@@ -146,16 +146,17 @@ def explain(
 
 def _measure(analysis: Analysis, n_samples: int, n_voxels: int, threads: int) -> float:
     """Seconds a sphere, of as many as take half a second."""
-    _decode(analysis, n_samples, n_voxels, 1, threads)  # compiles, or starts the workers
+    time_made_up_spheres(analysis, n_samples, n_voxels, 1, threads)  # compiles, or starts the workers
     n_spheres = threads
     while True:
-        seconds = _decode(analysis, n_samples, n_voxels, n_spheres, threads)
+        seconds = time_made_up_spheres(analysis, n_samples, n_voxels, n_spheres, threads)
         if seconds > _SECONDS or n_spheres >= _MOST_SPHERES:
             return seconds / n_spheres
         n_spheres = min(_MOST_SPHERES, int(n_spheres * max(2.0, 1.2 * _SECONDS / max(seconds, 1e-3))))
 
 
-def _decode(analysis: Analysis, n_samples: int, n_voxels: int, n_spheres: int, threads: int) -> float:
+def time_made_up_spheres(analysis: Analysis, n_samples: int, n_voxels: int, n_spheres: int, threads: int) -> float:
+    """Seconds that some spheres of smooth random data take."""
     X = _smooth_data(n_voxels + n_spheres, n_samples)
     indptr = np.arange(n_spheres + 1) * n_voxels
     indices = (np.arange(n_spheres)[:, None] + np.arange(n_voxels)).ravel().astype(np.int32)

@@ -34,6 +34,11 @@ class Keep:
     def __bool__(self) -> bool:
         return self.predictions or self.confusion
 
+    @property
+    def settings(self) -> dict[str, bool]:
+        """What is kept, wherever."""
+        return {"predictions": self.predictions, "confusion": self.confusion}
+
 
 def evidence(held_out: HeldOut) -> NDArray[np.float64]:
     """Decision values, or probabilities of a decoder that has none; (n_centres, n_test, n_columns).
@@ -154,6 +159,13 @@ class Kept:
         if self.confusion is not None:
             assert self._classes is not None
             self.confusion[start:stop] = confusion_counts(predicted, self._true, len(self._classes))
+
+    def leave_out(self, start: int, stop: int) -> None:
+        """Say that the centres ``start`` to ``stop - 1`` have no predictions."""
+        if self.predicted is not None:
+            self.predicted[:, start:stop] = np.nan if self._classes is None else -1
+        if self.decision is not None:
+            self.decision[:, start:stop] = np.nan
 
 
 def _allocate(wanted: dict[str, tuple[tuple[int, ...], DTypeLike]], folder: Path | None) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,18 @@ class Spheres:
 
     def __len__(self) -> int:
         return len(self.centres)
+
+    def between(self, start: int, stop: int) -> "Spheres":
+        """The spheres ``start`` to ``stop - 1``, not yet listed."""
+        return replace(self, centres=self.centres[start:stop])
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Count the voxels of every sphere, shape (n_centres,), without listing them."""
+        row_of, exact, wide, A, limit = self._search
+        counts, indptr = np.empty(len(self), np.int64), np.zeros(len(self) + 1, np.int64)
+        with launching():
+            _kernels.list_members(row_of, self.centres, exact, wide, A, limit, indptr, np.empty(0, np.int32), counts)
+        return counts
 
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""

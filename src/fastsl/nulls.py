@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from fastsl import metrics
 from fastsl._kernels import scores
 from fastsl._kernels.block import Block
+from fastsl._runtime.signals import stop_if_asked
 from fastsl.decoders import REGISTRY
 from fastsl.decoders.labellings import NullPlan, pack_labellings
 from fastsl.decoders.plan import Plan, PlanFunction
@@ -90,6 +91,7 @@ class LoopedNull:
         null = np.empty((len(self._metrics), self._n_permutations, n_centres))
         status = np.empty(n_centres, np.int8)
         for permutation in range(self._n_permutations):
+            stop_if_asked()  # a block may take longer than a job has from its signal to its end
             plan = self._plan_of(permutation)
             out = np.empty((n_centres, plan.n_out))
             plan.run(block, out, status)

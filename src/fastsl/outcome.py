@@ -90,10 +90,17 @@ def stop_if_hopeless(troubles: Troubles, scores: NDArray[np.float64]) -> None:
         )
 
 
-def report(troubles: Troubles, n_voxels: NDArray[np.int32], min_voxels: int, scores: NDArray[np.float64]) -> None:
-    """One error when nothing could be done, else one warning for each kind of trouble."""
+def report(
+    troubles: Troubles,
+    n_voxels: NDArray[np.int32],
+    min_voxels: int,
+    scores: NDArray[np.float64],
+    *,
+    is_part: bool = False,
+) -> None:
+    """One error when nothing could be done (unless this is a part), else one warning for each kind of trouble."""
     n = len(n_voxels)
-    if n and not n_voxels.any():
+    if n and not n_voxels.any() and not is_part:
         raise ValueError(
             f"these spheres are empty: none of the {n} holds a voxel of the mask. Do process_mask_img and mask_img "
             "overlap, and is the radius at least half a voxel?"

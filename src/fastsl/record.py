@@ -1,13 +1,19 @@
-"""What a run was: settings, versions, checksums and times, for ``result.json``."""
+"""What a run was: versions, checksums and times, and files that are there whole or not at all."""
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastsl._version import __version__
 
@@ -37,8 +43,62 @@ def checksums(paths: Iterable[str | Path]) -> dict[str, str]:
     return {str(Path(path).absolute()): checksum(path) for path in paths}
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file all at once: whatever ends the process or the machine, it is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False) -> bytes:
+    """Arrays as the content of a .npz file that is read without pickles.
+
+    Raises
+    ------
+    TypeError
+        For an array of Python objects.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(
+                f"{name} holds Python objects ({array.ravel()[0]!r}, ...): only text and numbers are stored."
+            )
+    buffer = io.BytesIO()
+    save: Any = np.savez_compressed if compressed else np.savez
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file all at once: it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """Write a JSON file all at once."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Make ``folder``, and find out before the work whether its results can be written; ``what`` names the option."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise OSError(f"{what}: cannot write to {folder} ({error.strerror}).") from error
+
+
+def where() -> dict[str, str]:
+    """Machine and job of this process."""
+    names = {"job": "SLURM_JOB_ID", "array_job": "SLURM_ARRAY_JOB_ID", "array_task": "SLURM_ARRAY_TASK_ID"}
+    job = {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
+    return {"host": platform.node(), **job}
+
+
+def now() -> str:
+    """Date and time, with the time zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

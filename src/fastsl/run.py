@@ -1,235 +1,181 @@
-"""``fastsl run``: from files to files."""
+"""``fastsl run`` and ``fastsl merge``: from files to files."""
 
 import argparse
-import os
+import shlex
+import shutil
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import LeaveOneGroupOut
 
-from fastsl.estimators import estimator_type, make_estimator
-from fastsl.images import Series
-from fastsl.labels import LabelTable, as_numbers
-from fastsl.picture import draw_map, require_matplotlib
-from fastsl.record import checksums, versions, write_json
-from fastsl.scoring import SINGLE
+from fastsl import results
+from fastsl._runtime.signals import Stopped, watching
+from fastsl.checkpoint import Checkpoint
+from fastsl.estimators import make_estimator
+from fastsl.images import Series, open_image
+from fastsl.inputs import make_cv, one_or_list, select
+from fastsl.labels import LabelTable
+from fastsl.merging import BELOW, find_shards, merge, survey
+from fastsl.options import command_line, settings
+from fastsl.record import check_writable, checksums
 from fastsl.searchlight import SearchLight
+from fastsl.shards import WHOLE, Shard
 
 
-def _make_cv(cv: str | None, split: NDArray[Any] | None, has_groups: bool) -> Any:
-    if split is not None:
-        if cv is not None:
-            raise ValueError("--split is one split by itself: leave out --cv.")
-        train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
-        if not (train.size and test.size):
-            raise ValueError(
-                f"--split: the column must say 'train' and 'test', but it says: {', '.join(sorted(set(split)))}."
-            )
-        return [(train, test)]
-    if cv is None:
-        return LeaveOneGroupOut() if has_groups else None
-    if cv == "logo":
-        if not has_groups:
-            raise ValueError("--cv logo leaves one group out: name the column of groups with --groups.")
-        return LeaveOneGroupOut()
-    if cv.isdecimal():
-        return int(cv)
-    raise ValueError(f"--cv must be 'logo' or a number of folds, got {cv!r}.")
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a command line asks for, checked as far as headers and tables go: no voxel has been read."""
+
+    series: Series
+    keep: NDArray[np.bool_]
+    y: NDArray[Any]
+    groups: NDArray[Any] | None
+    cv: Any
+    files: list[str]
 
 
-def _select(
-    table: LabelTable, arguments: argparse.Namespace, n_volumes: int
-) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
-    """Volumes to keep, and their targets, groups and parts of the split."""
-    if len(table) != n_volumes:
-        raise ValueError(
-            f"--labels: {table.path} has {len(table)} rows but --imgs have {n_volumes} volumes; it needs one row a "
-            "volume."
-        )
-    target: NDArray[Any] = table.column(arguments.target, "--target")
-    keep = np.ones(n_volumes, bool)
-    if arguments.keep is not None:
-        wanted = [name.strip() for name in arguments.keep.split(",")]
-        absent = [name for name in wanted if name not in target]
-        if absent:
-            raise ValueError(
-                f"--keep: {', '.join(map(repr, absent))} not in column {arguments.target!r}, which has: "
-                f"{', '.join(sorted(set(target)))}."
-            )
-        keep = np.isin(target, wanted)
-    groups = None if arguments.groups is None else table.column(arguments.groups, "--groups")[keep]
-    split = None if arguments.split is None else table.column(arguments.split, "--split")[keep]
-    target = target[keep]
-    if estimator_type(arguments.estimator) == "regressor":
-        target = as_numbers(target, f"--target {arguments.target}")
-    return keep, target, groups, split
+def read_question(arguments: argparse.Namespace) -> Question:
+    """Read headers and labels.
 
-
-def _prepare_folder(out: Path, names: list[str], overwrite: bool) -> None:
-    """Find out before the work whether its results can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".fastsl-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"--out: cannot write to {out} ({error.strerror}).") from error
-    there = [name for name in names if (out / name).exists()]
-    if there and not overwrite:
-        raise FileExistsError(f"--out: {out} already has {', '.join(there)}; choose another folder, or --overwrite.")
-
-
-def _save(image: nib.Nifti1Image, path: Path) -> None:
-    part = path.with_name(f".part-{path.name}")
-    nib.save(image, part)
-    os.replace(part, path)
-
-
-def _maps(arguments: argparse.Namespace) -> dict[str, str]:
-    """File of the map of each score, by the score's name."""
-    names = arguments.scoring or [SINGLE]
-    if len(names) == 1:
-        return {SINGLE: "scores.nii.gz"}
-    return {name: f"scores_{name}.nii.gz" for name in names}
-
-
-def _files(arguments: argparse.Namespace) -> list[str]:
-    """Every file that will be written."""
-    files = [*_maps(arguments).values(), "n_voxels.nii.gz", "result.json"]
-    if arguments.keep_predictions:
-        files += ["predictions.npy", "predictions.tsv"]
-        files += [] if estimator_type(arguments.estimator) == "regressor" else ["decisions.npy"]
-    if arguments.keep_confusion:
-        files.append("confusion.npy")
-    if arguments.picture:
-        require_matplotlib()
-        files.append("scores.png")
-    return files
+    Raises
+    ------
+    TypeError, ValueError, OSError, ImportError
+        For what cannot be right.
+    """
+    files = results.files_of(vars(arguments))
+    make_estimator(arguments.estimator)  # an unknown name is an error before any file is read
+    series = Series(arguments.imgs)
+    for path, what in ((arguments.mask, "mask_img"), (arguments.process_mask, "process_mask_img")):
+        if path is not None:
+            open_image(path, what)
+    keep, y, groups, split = select(LabelTable(arguments.labels), arguments, series.n_volumes)
+    if arguments.standardize and groups is None:
+        raise ValueError("--standardize works within runs: name the column of runs with --groups.")
+    return Question(series, keep, y, groups, make_cv(arguments.cv, split, groups is not None), files)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Decode, write maps, result.json and what else was asked for, and say what was done."""
+    """Decode, write maps, result.json and what else was asked for, and say what was done.
+
+    With ``--shard`` only blocks are written, for :func:`merge_shards`.
+
+    Raises
+    ------
+    Stopped, KeyboardInterrupt
+        With what is saved and how to go on, as text.
+    """
     began = time.time()
-    files = _files(arguments)
     out = Path(arguments.out)
-    make_estimator(arguments.estimator)  # an unknown name is an error before any file is read
-    series = Series(arguments.imgs)
-    keep, y, groups, split = _select(LabelTable(arguments.labels), arguments, series.n_volumes)
-    if arguments.standardize and groups is None:
-        raise ValueError("--standardize works within runs: name the column of runs with --groups.")
-    cv = _make_cv(arguments.cv, split, groups is not None)
-    _prepare_folder(out, files, arguments.overwrite)
-    several = arguments.scoring is not None and len(arguments.scoring) > 1
+    shard = None if arguments.shard is None else Shard.parse(arguments.shard)
+    question = read_question(arguments)
+    if shard is None:
+        # Maps without the record, which is the last to be written, beside blocks: a run that ended while it wrote them.
+        is_unfinished = (out / BELOW / WHOLE.folder).exists() and not (out / "result.json").exists()
+        results.prepare_folder(out, question.files, arguments.overwrite or is_unfinished)
+    else:
+        check_writable(out, "--out")
+    about = _about(arguments, question)
+    checkpoint = Checkpoint(out / BELOW, about, may_replace=arguments.overwrite)
+    arrays = out / BELOW / "arrays"
     searchlight = SearchLight(
         arguments.mask,
         arguments.process_mask,
         arguments.radius,
         arguments.estimator,
         arguments.n_jobs,
-        arguments.scoring if several or arguments.scoring is None else arguments.scoring[0],
-        cv,
+        one_or_list(arguments.scoring),
+        question.cv,
         verbose=0 if arguments.quiet else 2,
         min_voxels=arguments.min_voxels,
         standardize=arguments.standardize,
-        keep_predictions=out if arguments.keep_predictions else False,
+        keep_predictions=arrays if arguments.keep_predictions else False,
         keep_confusion=arguments.keep_confusion,
-    ).fit(series.select(keep), y, groups)
-    record = _record(arguments, searchlight, series, y, groups)
-    record["seconds"] = round(time.time() - began, 3)
-    _write_arrays(searchlight, out, arguments, y)
-    for name, scores in _by_name(searchlight.masked_scores_).items():
-        _save(searchlight.to_img(scores), out / _maps(arguments)[name])
-    _save(searchlight.n_voxels_img_, out / "n_voxels.nii.gz")
-    write_json(out / "result.json", record)
-    first, scores = next(iter(_by_name(searchlight.masked_scores_).items()))
-    if arguments.picture and np.isfinite(scores).any():
-        draw_map(
-            _by_name(searchlight.scores_)[first],
-            searchlight.process_mask_,
-            out / "scores.png",
-            affine=searchlight.process_mask_affine_,
-            title=f"{arguments.target}: {searchlight.engine_.estimator}, {arguments.radius:g} mm",
-            label=arguments.scoring[0] if arguments.scoring else "score",
-        )
+        checkpoint=checkpoint,
+    )
+    try:
+        with watching():
+            searchlight.fit(question.series.select(question.keep), question.y, question.groups, shard=shard)
+    except BaseException as error:
+        # Blocks are all that is needed to go on; arrays are made of them.
+        shutil.rmtree(arrays, ignore_errors=True)
+        checkpoint.remove_if_empty()
+        if isinstance(error, Stopped | KeyboardInterrupt):
+            error.args = (_what_is_saved(checkpoint),)
+        raise
+    seconds = round(time.time() - began, 3)
+    if shard is not None:
+        _say_what_a_shard_did(arguments, searchlight, shard, seconds)
+        return
+    try:
+        results.write(searchlight, out, arrays, about, {"seconds": seconds})
+    except OSError as error:
+        raise OSError(
+            f"--out: cannot write to {out} ({error.strerror or error}). All spheres are saved in {checkpoint.folder}: "
+            "make room, and give the same command again."
+        ) from error
+    checkpoint.remove()
     if not arguments.quiet:
-        print(_summary(searchlight, first, scores, record["seconds"], out, files))
+        print(results.summary(searchlight, f"in {seconds:.1f} s", out, question.files))
 
 
-def _by_name(values: Any) -> dict[str, Any]:
-    """Results of every score by name, whether one was asked for or several."""
-    return values if isinstance(values, dict) else {SINGLE: values}
-
-
-def _write_arrays(searchlight: SearchLight, out: Path, arguments: argparse.Namespace, y: NDArray[Any]) -> None:
-    """Write what ``keep_predictions`` did not write block by block, and whose the predictions are."""
-    if searchlight.confusion_ is not None and not arguments.keep_predictions:
-        np.save(out / "confusion.npy", searchlight.confusion_)
-    samples, folds = searchlight.prediction_samples_, searchlight.prediction_folds_
-    if samples is not None and folds is not None:
-        rows = [f"{i}\t{fold}\t{y[i]}" for i, fold in zip(samples, folds, strict=True)]
-        header = f"volume_kept\tfold\t{arguments.target}"
-        (out / "predictions.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-
-
-def _record(
-    arguments: argparse.Namespace,
-    searchlight: SearchLight,
-    series: Series,
-    y: NDArray[Any],
-    groups: NDArray[Any] | None,
-) -> dict[str, Any]:
-    inputs = [*series.names, arguments.labels, arguments.mask, arguments.process_mask]
+def _about(arguments: argparse.Namespace, question: Question) -> dict[str, Any]:
+    """What is known before the work and belongs into the record, in words that JSON has."""
+    y, groups = question.y, question.groups
+    inputs = [*question.series.names, arguments.labels, arguments.mask, arguments.process_mask]
     values, counts = np.unique(y, return_counts=True)
-    fold_scores = _by_name(searchlight.fold_scores_)
     return {
-        "command": {name: value for name, value in vars(arguments).items() if name != "command"},
-        "versions": versions(),
+        "command": settings(arguments),
+        "command_line": command_line(arguments),
         "inputs_sha256": checksums(path for path in inputs if path is not None),
-        "engine": vars(searchlight.engine_),
-        "n_volumes": len(y),
+        "y": y.tolist(),
         "targets": {str(value): int(count) for value, count in zip(values[:100], counts[:100], strict=True)},
-        "classes": None if searchlight.classes_ is None else [str(label) for label in searchlight.classes_],
         "groups": None if groups is None else [str(group) for group in np.unique(groups)],
-        "n_spheres": int(searchlight.n_elements_),
-        "sphere_sizes": [int(searchlight.n_voxels_.min()), int(searchlight.n_voxels_.max())],
-        "n_folds": len(next(iter(fold_scores.values()))),
-        "scores": {
-            name: {
-                "n_nan": int(np.isnan(scores).sum()),
-                "mean": _of_numbers(np.mean, scores),
-                "max": _of_numbers(np.max, scores),
-                "mean_of_each_fold": [_of_numbers(np.mean, fold) for fold in fold_scores[name]],
-            }
-            for name, scores in _by_name(searchlight.masked_scores_).items()
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
-def _of_numbers(statistic: Callable[[NDArray[np.float64]], Any], values: NDArray[np.float64]) -> float | None:
-    """Statistic of the values that are numbers; None, which JSON has a word for, where there are none."""
-    numbers = values[np.isfinite(values)]
-    return float(statistic(numbers)) if numbers.size else None
-
-
-def _summary(
-    searchlight: SearchLight, name: str, scores: NDArray[np.float64], seconds: float, out: Path, files: list[str]
-) -> str:
-    if not np.isfinite(scores).any():
-        written = ", ".join(file for file in files if file != "scores.png")
-        return (
-            f"{len(scores)} spheres in {seconds:.1f} s; no sphere has a score in every fold, so the map is NaN: "
-            f"see the warnings, and mean_of_each_fold in result.json.\nWritten to {out}: {written}"
-        )
-    best = int(np.nanargmax(scores))
-    voxel = np.argwhere(searchlight.process_mask_)[best]
-    x, y, z = nib.affines.apply_affine(searchlight.process_mask_affine_, voxel)
+def _what_is_saved(checkpoint: Checkpoint) -> str:
+    if not checkpoint.n_saved:
+        return "nothing was written."
     return (
-        f"{len(scores)} spheres in {seconds:.1f} s; mean {name} {np.nanmean(scores):.3f}, best {scores[best]:.3f} at "
-        f"({x:.0f}, {y:.0f}, {z:.0f}) mm.\nWritten to {out}: {', '.join(files)}"
+        f"{checkpoint.n_saved} of {checkpoint.n_wanted} spheres are saved in {checkpoint.folder}; give the same "
+        "command again to go on from there."
     )
+
+
+def _say_what_a_shard_did(
+    arguments: argparse.Namespace, searchlight: SearchLight, shard: Shard, seconds: float
+) -> None:
+    if not arguments.quiet:
+        print(
+            f"shard {shard}: {searchlight.n_elements_} spheres in {seconds:.1f} s, saved in "
+            f"{Path(arguments.out) / BELOW / shard.folder}.\n"
+            f"When all shards are done: fastsl merge {shlex.quote(arguments.out)}"
+        )
+
+
+def merge_shards(arguments: argparse.Namespace) -> None:
+    """Join the shards below a folder, and write what one run would have written there."""
+    began = time.time()
+    out = Path(arguments.folder)
+    arrays = out / BELOW / "arrays"
+    about = survey(find_shards(out)).reference.about
+    if "command" not in about:
+        raise ValueError(
+            f"the shards in {out} were made in Python, by SearchLight: join them with fastsl.merge({str(out)!r})."
+        )
+    about = {**about, "command": {**about["command"], "picture": arguments.picture or about["command"]["picture"]}}
+    results.prepare_folder(out, results.files_of(about["command"]), arguments.overwrite)
+    try:
+        merged = merge(out, allow_missing=arguments.allow_missing, keep_predictions=arrays)
+        took_part = {"processors": dict(merged.processors_), "hosts": dict(merged.hosts_), "missing": merged.missing_}
+        files = results.write(merged, out, arrays, about, {"merged": took_part})
+    finally:
+        shutil.rmtree(arrays, ignore_errors=True)
+    if not arguments.quiet:
+        processors = ", ".join(f"{name} ({n} spheres)" for name, n in merged.processors_.most_common())
+        print(results.summary(merged, f"merged in {time.time() - began:.1f} s", out, files))
+        print(f"Processors that took part: {processors}")
+        print(f"The shards in {out / BELOW} are no longer needed.")

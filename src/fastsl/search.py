@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,14 +12,17 @@ from scipy import sparse
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
+from fastsl._runtime.signals import stop_if_asked
 from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
+from fastsl.blocks import Block
+from fastsl.checkpoint import Recorder
 from fastsl.collected import Collector, SearchResult
 from fastsl.compiled import CompiledEngine
 from fastsl.general import GeneralEngine
 from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Engine, stop_if_hopeless
+from fastsl.outcome import Decoded, Engine, stop_if_hopeless
 from fastsl.progress import Progress, readable
 
 LARGEST_BLOCK = 8192
@@ -46,25 +50,41 @@ def run_search(
     n_jobs: int,
     progress: Progress,
     keep: Keep | None = None,
+    recorder: Recorder | None = None,
+    part_from: int | None = None,
 ) -> SearchResult:
     """Decode every neighbourhood of ``source`` on X (n_voxels, n_samples), block by block.
 
-    X is shifted in place on the way, and shifted back.
+    X is shifted in place on the way, and shifted back. Blocks go to ``recorder``, and those that it has are not
+    decoded. ``part_from`` says that the neighbourhoods are a part of more, and which of those the first one is.
+
+    Raises
+    ------
+    Stopped
+        When a signal asked this process to end; the recorder has the blocks that were done.
     """
-    keep = Keep() if keep is None else keep
+    keep, recorder = Keep() if keep is None else keep, recorder or Recorder()
     engine = make_engine(X, analysis, keep=bool(keep))
-    results = Collector(analysis, len(source), keep)
+    results = Collector(analysis.layout, len(source), keep)
     with engine.running(n_jobs), progress.over(len(source)) as bar:
+        known = 0
+        for block in recorder.replay():
+            results.put(*block)
+            known += len(block.sizes)
+        if known:
+            bar.advance(known)  # at once: the first advance is none that the rate counts
         if engine.one_by_one and analysis.permuted is not None:
             _warn_of_time(engine, source, len(analysis.permuted), analysis.engine)
-        for start, stop in blocks(len(source), engine.first_block, engine.seconds_a_block):
+        for start, stop in blocks(recorder.left(len(source)), engine.first_block, engine.seconds_a_block):
+            stop_if_asked()
             neighbours = source.block(start, stop)
-            decoded = engine(neighbours)
-            results.put(start, neighbours.sizes, decoded)
-            if start == 0:
+            decoded = _decode(engine, neighbours)
+            if start + (part_from or 0) == 0 and (part_from is None or stop == engine.first_block):
                 stop_if_hopeless(decoded.troubles, decoded.scores)
+            results.put(start, neighbours.sizes, decoded)
+            recorder.put(Block(start, neighbours.sizes, decoded))
             bar.advance(stop - start)
-    return results.finish()
+    return results.finish(is_part=part_from is not None)
 
 
 def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSource, n: int, how: Engine) -> None:
@@ -84,17 +104,30 @@ def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSourc
     )
 
 
-def blocks(n_centres: int, first: int, seconds: float) -> Iterator[tuple[int, int]]:
-    """Ranges of centres, each as large as the last one's speed says. Scores do not depend on the ranges."""
-    start, size = 0, first
-    while start < n_centres:
-        stop = min(n_centres, start + size)
-        began = time.perf_counter()
-        yield start, stop
-        took = max(1e-6, time.perf_counter() - began)
-        wanted = int((stop - start) * seconds / took)
-        size = min(LARGEST_BLOCK, max(first // 4, 1, min(wanted, 4 * size)))
-        start = stop
+def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> Decoded:
+    """Decode a block; workers that a signal ended, as SLURM sends it to all of a job, are no defect."""
+    try:
+        return engine(neighbours)
+    except BrokenExecutor:
+        stop_if_asked()
+        raise
+
+
+def blocks(left: Sequence[tuple[int, int]], first: int, seconds: float) -> Iterator[tuple[int, int]]:
+    """Cut ranges into blocks, the first of ``first`` centres, each as large as the last one's speed says.
+
+    Scores do not depend on the blocks.
+    """
+    size = first
+    for start, last in left:
+        while start < last:
+            stop = min(last, start + size)
+            began = time.perf_counter()
+            yield start, stop
+            took = max(1e-6, time.perf_counter() - began)
+            wanted = int((stop - start) * seconds / took)
+            size = min(LARGEST_BLOCK, max(first // 4, 1, min(wanted, 4 * size)))
+            start = stop
 
 
 def search_light(

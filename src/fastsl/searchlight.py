@@ -1,13 +1,12 @@
 """``SearchLight``: the estimator on images, as ``nilearn.decoding.SearchLight``."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import ClassifierTags, InputTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
@@ -15,16 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
-from fastsl.collected import SearchResult
+from fastsl.checkpoint import Checkpoint, Recorder
 from fastsl.estimators import estimator_type
-from fastsl.folds import check_groups, check_target
-from fastsl.images import Grid, Mask, Series, centres_on_grid, load_mask, map_image, mask_on_grid
-from fastsl.kept import Keep, Kept
+from fastsl.fingerprint import ingredients, warn_of_chance
+from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
+from fastsl.kept import Keep
+from fastsl.manifest import Manifest
 from fastsl.matrix import standardize_groups
-from fastsl.neighbours import Spheres, check_radius, plan_spheres
+from fastsl.neighbours import check_radius, plan_spheres
+from fastsl.new_images import Fitted, NewImages
 from fastsl.progress import Progress
 from fastsl.search import run_search
-from fastsl.significance import PermutationMaps, Significance
+from fastsl.shards import WHOLE, Shard
+from fastsl.significance import Significance
 
 
 @dataclass
@@ -35,18 +37,7 @@ class _ImageTags(InputTags):  # type: ignore[misc]
     surf_img: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """What decoders for new images are trained on."""
-
-    X: NDArray[Any]  # (n_voxels, n_samples), standardised if that was asked for
-    spheres: Spheres
-    inside: NDArray[np.bool_]
-    grid: Grid
-    analysis: Analysis
-
-
-class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Cross-validate a decoder on the sphere around every voxel.
 
     The score of voxel ``c`` is the mean over folds of the score of a decoder that saw only the voxels ``v`` with
@@ -129,6 +120,11 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
 
     keep_null : folder or None, default=None
         Where the permuted maps stay, as ``null.npy`` (n_scores, n_permutations, n_centres), for a test of a group.
+
+    checkpoint : path or None, default=None
+        Folder that takes what is decoded, every half minute. A fit that was interrupted, by whatever, goes on from
+        there when it is called again, and ends with the same numbers to the last bit; so do shards, see :meth:`fit`.
+        Another analysis in the folder is an error that says what differs. The folder is yours to remove.
 
     Attributes
     ----------
@@ -252,6 +248,7 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
         cluster_threshold: float | None = None,
         connectivity: int = 26,
         keep_null: str | os.PathLike[str] | None = None,
+        checkpoint: Any = None,
     ) -> None:
         self.mask_img = mask_img
         self.process_mask_img = process_mask_img
@@ -273,8 +270,9 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
         self.cluster_threshold = cluster_threshold
         self.connectivity = connectivity
         self.keep_null = keep_null
+        self.checkpoint = checkpoint
 
-    def fit(self, imgs: Any, y: Any, groups: Any = None) -> "SearchLight":
+    def fit(self, imgs: Any, y: Any, groups: Any = None, *, shard: Any = None) -> "SearchLight":
         """Score every sphere.
 
         Parameters
@@ -285,6 +283,10 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
             Label (or value, for a regressor) of every volume.
         groups : array_like, shape (n_volumes,), optional
             For splitters that keep groups together, such as ``LeaveOneGroupOut`` for runs.
+        shard : (i, n) or "i/n", optional
+            Score the i-th of n parts of the centres only, counted from 1, of about the same work each. All attributes
+            are then of these centres; ``process_mask_`` says which they are. With ``checkpoint``, :func:`fastsl.merge`
+            joins the parts.
 
         Returns
         -------
@@ -294,21 +296,21 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
         Raises
         ------
         TypeError, ValueError, FileNotFoundError
-            For an argument that cannot be right, before any sphere is decoded.
+            For an argument that cannot be right, before any sphere is decoded; and for a checkpoint of another
+            analysis.
+        BlockingIOError
+            When another process computes the same shard.
+        OSError
+            When the checkpoint cannot be written.
         """
         threads = resolve_n_jobs(self.n_jobs, max_threads())
         check_radius(self.radius)
         _check_verbose(self.verbose)
         _check_flag(self.standardize, "standardize")
-        significance = Significance(
-            self.n_permutations,
-            self.permutation_scheme,
-            self.tfce,
-            self.cluster_threshold,
-            self.connectivity,
-            None if self.keep_null is None else Path(self.keep_null),
-        )
-        keep = significance.keep(self._what_to_keep())
+        part = WHOLE if shard is None else Shard.parse(shard)
+        checkpoint = _open_checkpoint(self.checkpoint)
+        significance = self._significance(shard is not None)
+        keep = significance.keep(self._what_to_keep(shard is not None))
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
         series = imgs if isinstance(imgs, Series) else Series(imgs)
@@ -327,168 +329,47 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
-        progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes")
+        first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
+        of = "" if shard is None else f", of which shard {part} has {stop - first}"
+        progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
         X = series.read(inside, matrix_dtype(analysis, series.dtype))
+        words = {}
+        if checkpoint is not None:
+            warn_of_chance(analysis)
+            geometry = {"mask": inside, "centres": spheres.centres, "affine": series.grid.affine, "radius": self.radius}
+            words = ingredients(X, analysis, keep, **geometry, standardize=bool(self.standardize))
         if self.standardize:
             standardize_groups(X, analysis.groups)
-        result = run_search(X, spheres, analysis, threads, progress, keep)
+        manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)
+        spheres = spheres.between(first, stop)
+        with _recording(checkpoint, manifest, analysis, process_mask) as recorder:
+            part_from = None if shard is None else first
+            result = run_search(X, spheres, analysis, threads, progress, keep, recorder, part_from)
 
-        self._fitted = _Fitted(X, spheres, inside, series.grid, analysis)
+        self._fitted = Fitted(X, spheres, inside, series.grid, analysis)
         self.mask_img_ = None if mask is None else mask.image
-        self.process_mask_ = process_mask.inside
-        self.process_mask_affine_ = process_mask.grid.affine
-        self.n_elements_ = len(spheres)
-        self.engine_ = analysis.engine
-        self.classes_ = analysis.classes
-        self.n_voxels_ = result.n_voxels
-        self.fold_scores_ = self._by_name(result.fold_scores)
-        self.masked_scores_ = self._by_name(result.scores)
-        self.scores_ = self._by_name([self._volume(scores) for scores in result.scores])
-        self._take(result.kept)
-        self._set_significance(significance, result, threads)
+        centred = part_of_mask(process_mask.inside, first, stop)
+        self._fill(analysis.layout, result, centred, process_mask.grid.affine)
+        self._fill_significance(significance, result, is_part=shard is not None, n_jobs=threads)
         return self
 
-    def _by_name(self, values: Any) -> Any:
-        """One entry a score: the only one, or a dict."""
-        scoring = self._fitted.analysis.scoring
-        return dict(zip(scoring.names, values, strict=True)) if scoring.several else values[0]
-
-    def _volume(self, values: NDArray[Any]) -> NDArray[Any]:
-        volume = np.zeros(self.process_mask_.shape)
-        volume[self.process_mask_] = values
-        return volume
-
-    def _take(self, kept: Kept | None) -> None:
-        self.predictions_ = None if kept is None else kept.predicted
-        self.decisions_ = None if kept is None else kept.decision
-        self.confusion_ = None if kept is None else kept.confusion
-        rows = None if self.predictions_ is None else self._fitted.analysis.folds.test_rows()
-        self.prediction_samples_ = None if rows is None else rows.samples
-        self.prediction_folds_ = None if rows is None else rows.folds
-
-    def _what_to_keep(self) -> Keep:
+    def _what_to_keep(self, is_part: bool) -> Keep:
         _check_flag(self.keep_confusion, "keep_confusion")
-        where = self.keep_predictions
-        if isinstance(where, str | os.PathLike):
-            return Keep(True, bool(self.keep_confusion), Path(where))
-        _check_flag(where, "keep_predictions", " or a folder")
-        return Keep(bool(where), bool(self.keep_confusion))
+        given = self.keep_predictions
+        if isinstance(given, str | os.PathLike):
+            # The files in a folder are those of all centres: a merge writes them.
+            return Keep(True, bool(self.keep_confusion), None if is_part else Path(given))
+        _check_flag(given, "keep_predictions", " or a folder")
+        return Keep(bool(given), bool(self.keep_confusion))
 
-    def _decode(self, imgs: Any, groups: Any, y: Any = None) -> SearchResult:
-        """Train on all that was fitted and test on new images."""
-        check_is_fitted(self)
-        fitted = self._fitted
-        threads = resolve_n_jobs(self.n_jobs, max_threads())
-        series = imgs if isinstance(imgs, Series) else Series(imgs)
-        if not series.grid.matches(fitted.grid):
-            raise ValueError(
-                f"imgs are on another grid ({series.grid}) than the images of fit ({fitted.grid}): resample them first."
-            )
-        new_groups = check_groups(groups, series.n_volumes)
-        analysis = fitted.analysis.transfer(series.n_volumes, y)
-        X_new = series.read(fitted.inside, fitted.X.dtype)
-        if self.standardize:
-            standardize_groups(X_new, new_groups)
-        progress = Progress(self.verbose, f"{type(self).__name__}.decode")
-        X = np.concatenate([fitted.X, X_new], axis=1)
-        return run_search(X, fitted.spheres, analysis, threads, progress, Keep(predictions=True))
-
-    def predict(self, imgs: Any, groups: Any = None) -> NDArray[Any]:
-        """Labels or values of new images, by decoders that are trained in each sphere on all samples of ``fit``.
-
-        Parameters
-        ----------
-        imgs : image, path, wildcard, or list of these
-            New images, on the grid of those of ``fit``.
-        groups : array_like, shape (n_new,), optional
-            Runs of the new images, within which ``standardize`` works.
-
-        Returns
-        -------
-        ndarray, shape (n_new, n_centres)
-            Labels as in ``y``. Where a sphere failed or is too small: NaN for numbers (which are then floats), an empty
-            string for strings, None else.
-        """
-        kept = self._decode(imgs, groups).kept
-        assert kept is not None
-        assert kept.predicted is not None
-        if self.classes_ is None:
-            return kept.predicted.astype(np.float64)
-        return _labels(self.classes_, kept.predicted)
-
-    def decision_function(self, imgs: Any, groups: Any = None) -> NDArray[np.float64]:
-        """Decision values of new images; parameters as :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_new, n_centres) or (n_new, n_centres, n_classes)
-            For two classes larger speaks for the second. Probabilities, where the decoder has no decision function.
-            NaN where a sphere failed or is too small.
-
-        Raises
-        ------
-        AttributeError
-            For a regressor: see :meth:`predict`.
-        """
-        check_is_fitted(self)
-        if self.classes_ is None:
-            raise AttributeError("a regressor has no decision_function; predict gives its values.")
-        kept = self._decode(imgs, groups).kept
-        assert kept is not None
-        assert kept.decision is not None
-        return kept.decision.astype(np.float64)
-
-    def transform(self, imgs: Any, groups: Any = None) -> NDArray[np.float64]:
-        """Decision values of new images, or a regressor's predictions: what each sphere says of each image.
-
-        nilearn's ``transform`` fits again, to labels that it makes up; this one does not.
-        """
-        check_is_fitted(self)
-        return self.predict(imgs, groups) if self.classes_ is None else self.decision_function(imgs, groups)
-
-    def fit_transform(self, imgs: Any, y: Any, groups: Any = None) -> NDArray[np.float64]:
-        """Fit, and transform the same images: their decision values are not held out, see ``keep_predictions``."""
-        return self.fit(imgs, y, groups).transform(imgs, groups)
-
-    def score(self, imgs: Any, y: Any, groups: Any = None) -> Any:
-        """Score each sphere's decoder, trained on all samples of ``fit``, on new images.
-
-        Parameters
-        ----------
-        imgs, groups
-            As in :meth:`predict`.
-        y : array_like, shape (n_new,)
-            Labels or values of the new images.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_centres,), or dict of these by name
-            By ``scoring``. :meth:`to_img` makes an image of it.
-        """
-        check_is_fitted(self)
-        series = imgs if isinstance(imgs, Series) else Series(imgs)
-        target = check_target(y, series.n_volumes, classifier=False, name=str(self.estimator))
-        if self.classes_ is not None:
-            unknown = np.setdiff1d(target, self.classes_)
-            if len(unknown):
-                raise ValueError(f"y has classes that fit did not see: {unknown[:5].tolist()}.")
-        return self._by_name(self._decode(series, groups, target).scores)
-
-    def to_img(self, values: Any, outside: float = 0.0) -> nib.Nifti1Image:
-        """Put values of the centres on the volume: a 3-D image of (n_centres,), a 4-D one of (n, n_centres).
-
-        Voxels that are no centres get the value ``outside``: 0 for scores, 1 for p values.
-        """
-        check_is_fitted(self)
-        array = np.asarray(values)
-        if array.ndim not in (1, 2) or array.shape[-1] != self.n_elements_:
-            raise ValueError(
-                f"values must have shape ({self.n_elements_},) or (n, {self.n_elements_}), one a centre, got "
-                f"{array.shape}."
-            )
-        return map_image(array.T, self.process_mask_, self.process_mask_affine_, outside)
+    def _significance(self, is_part: bool) -> Significance:
+        # A file of null maps in a folder is that of all centres: a merge writes it.
+        folder = None if self.keep_null is None or is_part else Path(self.keep_null)
+        return Significance(
+            self.n_permutations, self.permutation_scheme, self.tfce, self.cluster_threshold, self.connectivity, folder
+        )
 
     def _load_masks(self) -> tuple[Mask | None, Mask]:
         if self.mask_img is None and self.process_mask_img is None:
@@ -502,19 +383,8 @@ class SearchLight(PermutationMaps, TransformerMixin, BaseEstimator):  # type: ig
             return mask, mask
         return mask, load_mask(self.process_mask_img, "process_mask_img")
 
-    @property
-    def scores_img_(self) -> Any:
-        """The scores as an image on the grid of the process mask, or a dict of images by name."""
+    def _check_filled(self) -> None:
         check_is_fitted(self)
-        if isinstance(self.masked_scores_, dict):
-            return {name: self.to_img(scores) for name, scores in self.masked_scores_.items()}
-        return self.to_img(self.masked_scores_)
-
-    @property
-    def n_voxels_img_(self) -> nib.Nifti1Image:
-        """Sphere sizes as an image on the grid of the process mask."""
-        check_is_fitted(self)
-        return map_image(self.n_voxels_, self.process_mask_, self.process_mask_affine_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scores_")
@@ -540,17 +410,24 @@ def _check_flag(flag: Any, name: str, or_what: str = "") -> None:
         raise TypeError(f"{name} must be True or False{or_what}, got {flag!r}.")
 
 
-def _labels(classes: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
-    """Labels at ``places``; where there is none (-1): NaN, an empty string or None, whatever fits the labels."""
-    labels = classes[places]
-    absent = places < 0
-    if absent.any():
-        if classes.dtype.kind in "biuf":
-            labels = labels.astype(np.float64)
-            labels[absent] = np.nan
-        else:
-            labels[absent] = "" if classes.dtype.kind in "US" else None
-    return labels
+def _open_checkpoint(given: Any) -> Checkpoint | None:
+    """Ready a folder for blocks, and find out before the work whether it can be written."""
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike | Checkpoint):
+        raise TypeError(f"checkpoint must be a folder or None, got {given!r}.")
+    checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(Path(given).expanduser())
+    checkpoint.check()
+    return checkpoint
+
+
+def _recording(
+    checkpoint: Checkpoint | None, manifest: Manifest, analysis: Analysis, process_mask: Mask
+) -> AbstractContextManager[Recorder | None]:
+    """What a search is recorded by: the folder of its shard, or nothing."""
+    if checkpoint is None:
+        return nullcontext()
+    return checkpoint.recording(manifest, analysis.layout, process_mask.inside, process_mask.grid.affine)
 
 
 def _check_verbose(verbose: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from fastsl.analysis import Permutations
 from fastsl.clusters import check_threshold, enhancement, voxel_adjacency
@@ -71,6 +70,15 @@ class Significance:
         """What the analysis has to know."""
         return Permutations(int(self.n_permutations), self.scheme) if self.n_permutations else None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a merge has to know, in words of JSON."""
+        return {
+            "tfce": self.enhancement if self.tfce else False,
+            "cluster_threshold": None if self.cluster_threshold is None else float(self.cluster_threshold),
+            "connectivity": int(self.connectivity),
+        }
+
     def keep(self, keep: Keep) -> Keep:
         """Have the maps kept that the test needs."""
         return replace(keep, null_maps=bool(self.tfce) or self.cluster_threshold is not None, null_folder=self.folder)
@@ -99,30 +107,52 @@ class Significance:
 class PermutationMaps:
     """Attributes of a search that has been tested by permutations; None where they were not asked for."""
 
-    def _set_significance(self, settings: Significance, result: SearchResult, n_jobs: int) -> None:
-        inside, null, scores = self.process_mask_, result.null, result.scores  # type: ignore[attr-defined]
-        found = settings.infer(result, inside, n_jobs)
+    _names: tuple[str, ...] | None
+    process_mask_: NDArray[np.bool_]
+    n_permutations_: int
+    null_max_: Any
+    null_maps_: Any
+    p_values_: Any
+    p_values_fwe_: Any
+    z_scores_: Any
+    tfce_: Any
+    p_values_tfce_: Any
+    clusters_: Any
+    cluster_labels_: Any
 
-        def of_each(values: Any) -> Any:
-            return None if null is None else self._by_name(values)  # type: ignore[attr-defined]
+    def _by_name(self, values: Any) -> Any:
+        """One entry a score: the only one, or a dict."""
+        return values[0] if self._names is None else dict(zip(self._names, values, strict=True))
+
+    def _fill_significance(
+        self, settings: Significance, result: SearchResult, *, is_part: bool = False, n_jobs: int = -1
+    ) -> None:
+        """Take the test of a result. A part of the centres knows nothing of the largest score of a whole map."""
+        null, scores = result.null, result.scores
+        found = [] if is_part else settings.infer(result, self.process_mask_, n_jobs)
+
+        def of_each(values: Any, *, known: bool = True) -> Any:
+            return self._by_name(values) if null is not None and known else None
 
         def of_clusters(name: str) -> Any:
             values = [getattr(one, name) for one in found]
-            return of_each(values) if values and values[0] is not None else None
+            return of_each(values, known=bool(values) and values[0] is not None)
 
         self.n_permutations_ = 0 if null is None else null.n_permutations
-        self.p_values_ = of_each(null and null.p)
-        self.p_values_fwe_ = of_each(null and null.p_fwe(scores))
-        self.z_scores_ = of_each(null and null.z(scores))
         self.null_max_ = of_each(null and null.largest)
-        self.null_maps_ = of_each(null.maps) if null is not None and settings.folder is not None else None
+        self.null_maps_ = of_each(null and null.maps, known=settings.folder is not None)
+        self.p_values_ = of_each(null and null.p)
+        self.p_values_fwe_ = of_each(null and null.p_fwe(scores), known=not is_part)
+        self.z_scores_ = of_each(null and null.z(scores))
         self.tfce_, self.p_values_tfce_ = of_clusters("tfce"), of_clusters("p_tfce")
         self.clusters_, self.cluster_labels_ = of_clusters("clusters"), of_clusters("labels")
 
     def _map_of(self, values: Any, outside: float) -> Any:
-        check_is_fitted(self)
+        self._check_filled()  # type: ignore[attr-defined]
         if values is None:
-            raise AttributeError("there is no such map: fit with n_permutations, and for TFCE with tfce=True.")
+            raise AttributeError(
+                "there is no such map: it needs n_permutations, TFCE tfce=True, and all centres, not a shard of them."
+            )
         to_img = self.to_img  # type: ignore[attr-defined]
         if isinstance(values, dict):
             return {name: to_img(one, outside=outside) for name, one in values.items()}

@@ -1,0 +1,29 @@
+"""``python tests/slowed.py run ...``: the command line, which decodes 64 spheres in 0.1 s at least, and writes them.
+
+A process that can be interrupted halfway, on any machine. Not a test.
+"""
+
+import os
+import sys
+import time
+
+from fastsl import checkpoint, search
+from fastsl.cli import main
+from fastsl.compiled import CompiledEngine
+from fastsl.general import GeneralEngine
+
+SPHERES = 64
+SECONDS = float(os.environ.get("SLOWED_SECONDS", "0.1"))
+
+if __name__ == "__main__":
+    checkpoint.SECONDS_A_FILE = 0.0
+    search._FIRST_BLOCK = search._LARGEST_BLOCK = SPHERES
+    search.SECONDS_A_BLOCK = 1e9
+    for engine in (CompiledEngine, GeneralEngine):
+
+        def slow(self, neighbours, quick=engine.__call__):
+            time.sleep(SECONDS)
+            return quick(self, neighbours)
+
+        engine.__call__ = slow
+    sys.exit(main(sys.argv[1:]))
