@@ -80,6 +80,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--n-jobs", type=int, default=-1, metavar="N", help="threads; -1: all that this job may use (default)"
     )
+    _add_test(run.add_argument_group("permutation test"))
     out = run.add_argument_group("output")
     out.add_argument(
         "--out", required=True, metavar="DIR", help="folder for scores.nii.gz, n_voxels.nii.gz and result.json"
@@ -95,6 +96,31 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace the results, and unfinished ones of other settings, in DIR"
     )
     out.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+
+def _add_test(test: Any) -> None:
+    test.add_argument(
+        "--permutations",
+        type=int,
+        default=0,
+        metavar="N",
+        help="decode N permutations of the labels too: p_unc, p_fwe and z.nii.gz (ridge_classifier is the fastest)",
+    )
+    test.add_argument(
+        "--scheme",
+        default="within_groups",
+        choices=("within_groups", "whole_groups", "free", "sign_flip"),
+        help="what may be exchanged (default: %(default)s: labels within each run of --groups)",
+    )
+    test.add_argument("--seed", type=int, default=0, metavar="N", help="of permutations and decoders (default: 0)")
+    test.add_argument("--tfce", action="store_true", help="threshold-free cluster enhancement: tfce, p_tfce.nii.gz")
+    test.add_argument(
+        "--cluster-threshold", type=float, metavar="Z", help="clusters of z above this, such as 3.1: clusters.tsv"
+    )
+    test.add_argument(
+        "--connectivity", type=int, default=26, choices=(6, 18, 26), help="neighbours of a voxel (default: %(default)s)"
+    )
+    test.add_argument("--keep-null", action="store_true", help="also write all permuted maps, for a group: null.npy")
 
 
 def _add_labels(data: Any, *, required: bool) -> None:

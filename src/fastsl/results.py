@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsl import permutation_files
 from fastsl.estimators import estimator_type
 from fastsl.maps import Maps
 from fastsl.picture import draw_map, require_matplotlib
@@ -16,7 +17,7 @@ from fastsl.record import check_writable, now, versions, write_json
 from fastsl.scoring import SINGLE
 
 #: Arrays that the search itself writes, into a folder from which they move to the results when all is done.
-_ARRAYS = ("predictions.npy", "decisions.npy", "confusion.npy")
+_ARRAYS = ("predictions.npy", "decisions.npy", "confusion.npy", "null.npy")
 
 
 def _maps(command: Mapping[str, Any]) -> dict[str, str]:
@@ -27,9 +28,15 @@ def _maps(command: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"scores_{name}.nii.gz" for name in names}
 
 
+def _suffix(command: Mapping[str, Any], score: str) -> str:
+    """What tells the files of a score from those of the others."""
+    return "" if len(_maps(command)) == 1 else f"_{score}"
+
+
 def files_of(command: Mapping[str, Any]) -> list[str]:
     """Every file that a command with these options writes."""
     files = [*_maps(command).values(), "n_voxels.nii.gz", "result.json"]
+    files += permutation_files.names_of(command, [_suffix(command, score) for score in _maps(command)])
     if command["keep_predictions"]:
         files += ["predictions.npy", "predictions.tsv"]
         files += [] if estimator_type(command["estimator"]) == "regressor" else ["decisions.npy"]
@@ -78,6 +85,9 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
         (out / "predictions.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     for name, scores in _by_name(maps.masked_scores_).items():
         _save(maps.to_img(scores), out / _maps(command)[name])
+        for file, image in permutation_files.images(maps, _suffix(command, name), name):
+            _save(image, out / file)
+        permutation_files.write_tables(maps, out, _suffix(command, name), name)
     _save(maps.n_voxels_img_, out / "n_voxels.nii.gz")
     first, scores = next(iter(_by_name(maps.masked_scores_).items()))
     if command["picture"] and np.isfinite(scores).any():
@@ -124,6 +134,7 @@ def _record(maps: Maps, about: Mapping[str, Any], extra: Mapping[str, Any]) -> d
                 "mean": _of_numbers(np.mean, scores),
                 "max": _of_numbers(np.max, scores),
                 "mean_of_each_fold": [_of_numbers(np.mean, fold) for fold in fold_scores[name]],
+                "permutations": permutation_files.record(maps, about["command"], name),
             }
             for name, scores in _by_name(maps.masked_scores_).items()
         },
@@ -152,5 +163,13 @@ def summary(maps: Maps, how_long: str, out: Path, files: list[str]) -> str:
     x, y, z = nib.affines.apply_affine(maps.process_mask_affine_, voxel)
     return (
         f"{len(scores)} spheres {how_long}; mean {name} {np.nanmean(scores):.3f}, best {scores[best]:.3f} at "
-        f"({x:.0f}, {y:.0f}, {z:.0f}) mm.\nWritten to {out}: {', '.join(files)}"
+        f"({x:.0f}, {y:.0f}, {z:.0f}) mm{_significant(maps, name)}.\nWritten to {out}: {', '.join(files)}"
     )
+
+
+def _significant(maps: Maps, name: str) -> str:
+    """How many spheres are significant, in a few words; nothing where that was not tested."""
+    if maps.p_values_fwe_ is None:
+        return ""
+    p = _by_name(maps.p_values_fwe_)[name if isinstance(maps.p_values_fwe_, dict) else SINGLE]
+    return f"; {np.count_nonzero(p <= 0.05)} spheres with p <= 0.05, family-wise ({maps.n_permutations_} permutations)"

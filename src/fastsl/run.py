@@ -94,6 +94,13 @@ def run(arguments: argparse.Namespace) -> None:
         keep_predictions=arrays if arguments.keep_predictions else False,
         keep_confusion=arguments.keep_confusion,
         checkpoint=checkpoint,
+        random_state=arguments.seed,
+        n_permutations=arguments.permutations,
+        permutation_scheme=arguments.scheme,
+        tfce=arguments.tfce,
+        cluster_threshold=arguments.cluster_threshold,
+        connectivity=arguments.connectivity,
+        keep_null=arrays if arguments.keep_null else None,
     )
     try:
         with watching():
@@ -169,7 +176,12 @@ def merge_shards(arguments: argparse.Namespace) -> None:
     about = {**about, "command": {**about["command"], "picture": arguments.picture or about["command"]["picture"]}}
     results.prepare_folder(out, results.files_of(about["command"]), arguments.overwrite)
     try:
-        merged = merge(out, allow_missing=arguments.allow_missing, keep_predictions=arrays)
+        merged = merge(
+            out,
+            allow_missing=arguments.allow_missing,
+            keep_predictions=arrays,
+            keep_null=arrays if about["command"]["keep_null"] else None,
+        )
         took_part = {"processors": dict(merged.processors_), "hosts": dict(merged.hosts_), "missing": merged.missing_}
         files = results.write(merged, out, arrays, about, {"merged": took_part})
     finally:
