@@ -101,9 +101,11 @@ def _moments(
     """Mean and standard deviation (n_scores, n) over all maps; a score that never changes deviates by exactly 0."""
     first = observed.astype(np.float64)
     n = null.shape[1] + 1
-    shifted = null - first[:, None]
-    mean = shifted.sum(axis=1) / n
-    squares = ((shifted - mean[:, None]) ** 2).sum(axis=1) + mean**2
+    # Permutations last and without gaps: numpy then adds up each sphere by itself. Along another axis the order of a
+    # sum depends on how many spheres there are.
+    shifted = np.ascontiguousarray(np.moveaxis(null, 1, 2), np.float64) - first[:, :, None]
+    mean = shifted.sum(axis=2) / n
+    squares = ((shifted - mean[:, :, None]) ** 2).sum(axis=2) + mean**2
     return first + mean, np.sqrt(squares / (n - 1))
 
 

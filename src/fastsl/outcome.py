@@ -74,6 +74,18 @@ class Decoded:
     null: NDArray[np.float32] | None = None
 
 
+def mean_over_folds(fold_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unweighted mean (..., n_centres) of (..., n_folds, n_centres), fold after fold.
+
+    numpy's own mean of eight folds and more adds them up in another order where there is one centre only.
+    """
+    n_folds = fold_scores.shape[-2]
+    total = fold_scores[..., 0, :].copy()
+    for fold in range(1, n_folds):
+        total += fold_scores[..., fold, :]
+    return np.asarray(total / n_folds)
+
+
 def stop_if_hopeless(troubles: Troubles, scores: NDArray[np.float64]) -> None:
     """Raise when nothing came of the first block but failures: estimator, labels and score do not go together."""
     if not np.isnan(scores).all():
