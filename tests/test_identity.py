@@ -27,6 +27,7 @@ from fastsl.analysis import plan_analysis
 from fastsl.block_metric import BlockMetric
 from fastsl.decoders import REGISTRY
 from fastsl.neighbours import Neighbours
+from fastsl.outcome import mean_over_folds
 from fastsl.progress import Progress
 from fastsl.search import run_search
 
@@ -183,6 +184,15 @@ def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, es
     monkeypatch.setattr(search, "LARGEST_BLOCK", largest)
     monkeypatch.setattr(compiled, "SECONDS_A_BLOCK", seconds)
     np.testing.assert_array_equal(fold_scores(data["raw"], neighbours, estimator), whole(estimator, "raw"))
+
+
+def test_the_mean_over_folds_does_not_depend_on_the_number_of_centres():
+    scores = np.random.default_rng(5).random((2, 12, 40))
+    whole = mean_over_folds(scores)
+    np.testing.assert_allclose(whole, scores.mean(axis=1), rtol=1e-15)
+    for c in range(40):
+        one = np.ascontiguousarray(scores[:, :, c : c + 1])
+        np.testing.assert_array_equal(mean_over_folds(one)[:, 0], whole[:, c])
 
 
 def test_block_sizes_are_what_the_test_above_says(monkeypatch):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastsl.kept import Keep, Kept
 from fastsl.layout import Layout
 from fastsl.nullmaps import NullMaps, NullResult
-from fastsl.outcome import Decoded, Troubles, report
+from fastsl.outcome import Decoded, Troubles, mean_over_folds, report
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,7 @@ class SearchResult:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Unweighted mean over folds, shape (n_scores, n_centres)."""
-        # Fold by fold: numpy's mean adds in another order where there is one centre only, and a shard may be one.
-        total = self.fold_scores[:, 0].copy()
-        for fold in range(1, self.fold_scores.shape[1]):
-            total += self.fold_scores[:, fold]
-        return total / self.fold_scores.shape[1]
+        return mean_over_folds(self.fold_scores)
 
 
 class Collector:
@@ -70,7 +66,7 @@ class Collector:
             self._kept.put(start, decoded.predicted, decoded.decision)
         if self._null is not None:
             assert decoded.null is not None
-            self._null.put(start, decoded.scores.mean(axis=1), decoded.null)
+            self._null.put(start, mean_over_folds(decoded.scores), decoded.null)
         self._troubles.add(decoded.troubles)
 
     def leave_out(self, start: int, stop: int) -> None:

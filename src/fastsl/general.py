@@ -19,7 +19,7 @@ from fastsl.estimators import scores_itself
 from fastsl.folds import Folds
 from fastsl.kept import PredictionRows
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles
+from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles, mean_over_folds
 from fastsl.predictions import ask
 
 
@@ -139,7 +139,8 @@ def _permuted_scores(question: Question, sphere: NDArray[Any]) -> NDArray[np.flo
         # What fails here fails with the observed labels too, or is one permutation whose score is NaN.
         result = _cross_validate(replace(question, y=y, rows=None), sphere, Troubles())
         if result is not None:
-            scores[:, permutation] = [np.mean(result[f"test_{name}"]) for name in question.scorers]
+            folds = np.stack([result[f"test_{name}"] for name in question.scorers])
+            scores[:, permutation] = mean_over_folds(folds[:, :, None])[:, 0]
     return scores
 
 

@@ -17,7 +17,7 @@ from fastsl.decoders.labellings import NullPlan, pack_labellings
 from fastsl.decoders.plan import Plan, PlanFunction
 from fastsl.folds import Folds
 from fastsl.metrics import Metric, score
-from fastsl.outcome import SECONDS_A_BLOCK
+from fastsl.outcome import SECONDS_A_BLOCK, mean_over_folds
 
 #: Metrics that kernels compute themselves.
 CODES: dict[Metric, int] = {
@@ -105,7 +105,7 @@ class LoopedNull:
             for fold, one in enumerate(held_out):
                 if one is not None:
                     folds[fold] = _score_if_defined(metric, one)
-            yield folds.mean(axis=0)
+            yield mean_over_folds(folds)
 
 
 def _score_if_defined(metric: Metric, held_out: Any) -> NDArray[np.float64] | float:
