@@ -34,6 +34,7 @@ def _info(arguments: argparse.Namespace) -> None:
         n_spheres=arguments.spheres,
         scoring=one_or_list(arguments.scoring),
         n_jobs=arguments.n_jobs,
+        n_permutations=arguments.permutations,
     )
     if arguments.json:
         print(json.dumps({**facts, "explanation": {**asdict(explanation), "seconds": explanation.seconds}}, indent=2))

@@ -1,7 +1,10 @@
 """``explain``: which path an analysis would take, why, and how long it would, before anyone waits."""
 
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from sklearn.base import is_regressor
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
-from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
+from fastsl.analysis import Analysis, Permutations, make_engine, matrix_dtype, plan_analysis
 from fastsl.estimators import make_estimator
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Engine
@@ -39,6 +42,10 @@ class Explanation:
         Measured just now on made-up data, all threads together.
     memory_bytes : int
         Expected at the peak.
+    n_permutations : int
+        Counted in, by two small numbers of them.
+    permutations : str
+        How they are decoded.
     """
 
     engine: Engine
@@ -49,6 +56,8 @@ class Explanation:
     n_jobs: int
     seconds_per_sphere: float
     memory_bytes: int
+    n_permutations: int = 0
+    permutations: str = ""
 
     @property
     def seconds(self) -> float:
@@ -60,7 +69,8 @@ class Explanation:
             f"{self.engine.estimator}\n"
             f"path: {self.engine.path} ({self.engine.reason})\n"
             f"scoring: {self.engine.scoring}\n"
-            f"{self.n_spheres} spheres of {self.n_voxels} voxels, {self.n_samples} volumes, {self.n_folds} folds, "
+            + (f"{self.n_permutations} permutations: {self.permutations}\n" if self.n_permutations else "")
+            + f"{self.n_spheres} spheres of {self.n_voxels} voxels, {self.n_samples} volumes, {self.n_folds} folds, "
             f"n_jobs={self.n_jobs}:\n"
             f"about {_duration(self.seconds)} ({1000 * self.seconds_per_sphere:.3g} ms a sphere, measured on smooth "
             f"made-up data), {self.memory_bytes / 1e9:.2g} GB of memory"
@@ -85,6 +95,7 @@ def explain(
     y: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     n_jobs: int = -1,
+    n_permutations: int = 0,
 ) -> Explanation:
     """Say which path an analysis would take, why, and measure how long it would.
 
@@ -102,6 +113,8 @@ def explain(
         Centres; a 2 mm brain by default.
     y, groups : array_like, shape (n_samples,), optional
         Of the analysis. By default two classes that alternate (values, for a regressor) and six runs of one length.
+    n_permutations : int
+        Of labels within ``groups``, or of all where there are none.
 
     Returns
     -------
@@ -119,17 +132,23 @@ def explain(
     >>> explain("svc", n_samples=60, n_voxels=33, cv=6, n_spheres=1000).engine.path
     'compiled'
     """
-    for name, size in (("n_samples", n_samples), ("n_voxels", n_voxels), ("n_spheres", n_spheres)):
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}.")
+    sizes = {"n_samples": n_samples, "n_voxels": n_voxels, "n_spheres": n_spheres, "n_permutations": n_permutations}
+    for name, size in sizes.items():
+        least = 0 if name == "n_permutations" else 1
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}.")
     rng = np.random.default_rng(0)
     if y is None:
         model = make_estimator(estimator, scoring=scoring)
         y = rng.standard_normal(n_samples) if is_regressor(model) else np.arange(n_samples) % 2
     if groups is None and not (cv is None or isinstance(cv, int)):
         groups = np.arange(n_samples) * 6 // n_samples
-    analysis = plan_analysis(y, n_samples, estimator, groups=groups, scoring=scoring, cv=cv)
-    threads = resolve_n_jobs(n_jobs, max_threads())
+    plan = partial(plan_analysis, y, n_samples, estimator, groups=groups, scoring=scoring, cv=cv)
+    analysis, threads = plan(), resolve_n_jobs(n_jobs, max_threads())
+    if n_permutations:
+        seconds, how = _measure_permutations(plan, int(n_permutations), n_voxels, threads)
+    else:
+        seconds, how = _measure(analysis, n_samples, n_voxels, threads), ""
     dtype = np.dtype(matrix_dtype(analysis, np.float32))
     n_results = 8 * len(analysis.folds) * len(analysis.scoring.names)
     return Explanation(
@@ -139,9 +158,27 @@ def explain(
         int(n_voxels),
         int(n_samples),
         threads,
-        _measure(analysis, n_samples, n_voxels, threads),
+        seconds,
         _PROCESS_BYTES + int(n_spheres) * (dtype.itemsize * n_samples + n_results),
+        int(n_permutations),
+        how,
     )
+
+
+def _measure_permutations(plan: Callable[..., Analysis], n: int, n_voxels: int, threads: int) -> tuple[float, str]:
+    """Seconds a sphere with ``n`` permutations, from two small numbers of them; and how they are decoded."""
+    one = plan(permutations=Permutations(1))
+    n_samples = len(one.y)
+    engine = make_engine(np.zeros((1, n_samples), np.float32), one, keep=False)
+    few, many = (plan(permutations=Permutations(k)) for k in ((1, 3) if engine.one_by_one else (16, 144)))
+    counts = [0 if one.permuted is None else len(one.permuted) for one in (few, many)]
+    with warnings.catch_warnings():
+        # That the run itself would say, of the made-up spheres.
+        warnings.filterwarnings("ignore", ".*are decoded one after the other", UserWarning)
+        took = [_measure(one, n_samples, n_voxels, threads) for one in (few, many)]
+    slope = max(0.0, took[1] - took[0]) / max(1, counts[1] - counts[0])
+    how = f"one after the other ({engine.one_by_one})" if engine.one_by_one else "after one factorisation of a sphere"
+    return took[0] + slope * max(0, n - counts[0]), how
 
 
 def _measure(analysis: Analysis, n_samples: int, n_voxels: int, threads: int) -> float:

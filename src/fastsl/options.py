@@ -196,12 +196,14 @@ def _add_info(info: argparse.ArgumentParser) -> None:
         "--voxels", type=int, default=257, metavar="N", help="voxels in a sphere (default: %(default)s: 8 mm at 2 mm)"
     )
     info.add_argument("--spheres", type=int, default=235_375, metavar="N", help="(default: %(default)s, 2 mm brain)")
+    info.add_argument("--permutations", type=int, default=0, metavar="N", help="of that run (default: none)")
     info.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="threads (default: all)")
 
 
 def _add_warmup(warmup: argparse.ArgumentParser) -> None:
     _add_labels(warmup, required=False)
     _add_analysis(warmup)
+    warmup.add_argument("--permutations", type=int, default=0, metavar="N", help="of the run (default: none)")
     warmup.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
 

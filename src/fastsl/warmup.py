@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import is_regressor
 
 from fastsl._runtime import jit
-from fastsl.analysis import plan_analysis
+from fastsl.analysis import Permutations, plan_analysis
 from fastsl.estimators import make_estimator
 from fastsl.explanation import time_made_up_spheres
 from fastsl.inputs import make_cv, one_or_list, select
@@ -34,7 +34,14 @@ def warm_up(arguments: argparse.Namespace) -> None:
         _, y, groups, split = select(table, arguments, len(table))
         cv = make_cv(arguments.cv, split, groups is not None)
     analysis = plan_analysis(
-        y, len(y), arguments.estimator, groups=groups, scoring=one_or_list(arguments.scoring), cv=cv
+        y,
+        len(y),
+        arguments.estimator,
+        groups=groups,
+        scoring=one_or_list(arguments.scoring),
+        cv=cv,
+        # Of any kind: the kernels are the same. "free" because labels may be constant within groups.
+        permutations=Permutations(2, "free") if arguments.permutations else None,
     )
     sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)
     for n_voxels in (_FEW, _MANY):
