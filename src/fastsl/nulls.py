@@ -133,7 +133,7 @@ def plan_null(
         if shared is not None:
             return SharedNull(shared, len(of_metrics), len(permuted))
         if labellings is not None:
-            why = "its factorisation depends on the labels, through class_weight or loss"
+            why = "with these parameters its factorisation depends on the labels"
     plan_of = functools.partial(_plan_one, plan, estimator, permuted, folds)
     if permuted.size * len(folds) <= _MOST_PLANNED:
         plan_of = functools.lru_cache(maxsize=None)(plan_of)  # type: ignore[assignment]
