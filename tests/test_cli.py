@@ -20,6 +20,7 @@ from fastsl import SearchLight, make_phantom
 from fastsl.cli import main
 
 RADIUS = 15.0
+COMMANDS = ("run", "merge", "slurm", "info", "warmup", "phantom")
 RESULTS = {"scores.nii.gz", "n_voxels.nii.gz", "result.json"}
 
 
@@ -364,6 +365,8 @@ BAD_RUNS = {
     "negative radius": ([], lambda d, s: {"radius": "-2"}, "radius must be finite and not negative"),
     "radius": ([], lambda d, s: {"radius": "nan"}, "radius must be finite and not negative"),
     "threads": ([], lambda d, s: {"n_jobs": 0}, "n_jobs=0 has no meaning"),
+    "shard": ([], lambda d, s: {"shard": "3"}, "shard must be I/N, such as 1/8 for the first of eight, got '3'"),
+    "no such shard": ([], lambda d, s: {"shard": "4/3"}, "shard 4/3 does not exist"),
     "min_voxels": ([], lambda d, s: {"min_voxels": 0}, "min_voxels must be a whole number of at least 1"),
     "folder below a file": (
         [],
@@ -400,6 +403,10 @@ def test_a_mistake_is_one_line_and_status_1(case, run, saved_phantom, tmp_path, 
             "unrecognized arguments: --fast",
         ),
         (["phantom"], "required: DIR"),
+        (["merge"], "required: DIR"),
+        (["slurm"], "required: ACTION"),
+        (["slurm", "status"], "required: DIR"),
+        (["slurm", "run"], "required: --imgs, --labels, --target, --out, --shards, --cpus-per-task, --mem, --time"),
         (["phantom", "x", "--voxel-size", "big"], "--voxel-size: invalid float value: 'big'"),
     ],
 )
@@ -518,7 +525,10 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"fastsl {fastsl.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["info", "--help"], ["phantom", "--help"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], *([name, "--help"] for name in COMMANDS), ["slurm", "run", "--help"], ["slurm", "status", "--help"]],
+)
 def test_help(argv, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(argv)

@@ -12,6 +12,7 @@ from fastsl import SearchLight
 from fastsl.blocks import find_files
 from fastsl.cli import main
 from fastsl.merging import IncompleteError
+from fastsl.shards import Shard
 
 RADIUS = 15.0
 
@@ -236,7 +237,7 @@ def test_a_folder_without_shards_says_what_to_give(tmp_path, capsys):
 def test_results_and_overwrite(shards, capsys):
     assert main(["merge", str(shards), "--quiet", "--picture"]) == 0
     assert (shards / "scores.png").exists()
-    assert not (shards / "checkpoint" / "arrays").exists()
+    assert {path.name for path in (shards / "checkpoint").iterdir()} == {f"shard-{i}-of-4" for i in range(1, 5)}
     assert main(["merge", str(shards), "--quiet"]) == 1
     assert "already has scores.nii.gz" in capsys.readouterr().err
 
@@ -301,6 +302,17 @@ def test_what_is_missing_in_python(fit, tmp_path):
     assert np.isnan(merged.decisions_[:, absent]).all()
     assert (merged.predictions_[:, ~absent] >= 0).all()
     assert (merged.n_voxels_ == 0).sum() == absent.sum()
+
+
+def test_shards_that_were_cut_in_different_ways_are_noticed(fit, tmp_path, monkeypatch):
+    fit(tmp_path, (1, 2))
+    centres = Shard.centres
+    monkeypatch.setattr(Shard, "centres", lambda self, sizes: (centres(self, sizes)[0] + 5, len(sizes)))
+    fit(tmp_path, (2, 2))
+    with pytest.raises(
+        ValueError, match=r"the centres \d+ to \d+ are in none of them: they were cut in different ways"
+    ):
+        fastsl.merge(tmp_path)
 
 
 def test_processors_of_several_models_are_reported(fit, tmp_path, monkeypatch):

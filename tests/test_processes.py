@@ -43,6 +43,8 @@ def python(code, **environment):
         timeout=300,
         check=False,
     )
+    if "No threading layer could be loaded" in done.stderr:
+        pytest.skip("Numba has not this threading layer here")
     assert done.returncode == 0, f"{done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -90,21 +92,13 @@ def test_more_threads_than_given_warn_and_compute_the_same():
 
 @pytest.mark.parametrize("layer", ["tbb", "omp", "workqueue"])
 def test_every_threading_layer_gives_the_same(layer, one_thread):
-    found = python(LAYER, NUMBA_THREADING_LAYER=layer)
-    if found[0] is None:
-        pytest.skip(f"Numba has no {layer} here")
-    assert found == [layer, one_thread]
+    assert python(LAYER, NUMBA_THREADING_LAYER=layer) == [layer, one_thread]
 
 
 LAYER = """
     import hashlib, numba
-    try:
-        scores = search()
-    except ValueError as error:
-        assert "No threading layer could be loaded" in str(error), error
-        print(json.dumps([None]))
-    else:
-        print(json.dumps([numba.threading_layer(), hashlib.sha256(scores.tobytes()).hexdigest()]))
+    scores = search()
+    print(json.dumps([numba.threading_layer(), hashlib.sha256(scores.tobytes()).hexdigest()]))
 """
 
 

@@ -165,6 +165,13 @@ def test_bad_n_jobs(n_jobs, error, message):
         resolve_n_jobs(n_jobs)
 
 
+def test_the_processor_has_a_name(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A  Processor: fast\n")
+    assert cpus.processor_name(tmp_path / "cpuinfo") == "A Processor: fast"
+    assert cpus.processor_name(tmp_path / "no such file")
+    assert cpus.processor_name()
+
+
 # Threads
 
 

@@ -158,3 +158,13 @@ def test_a_part_whose_spheres_are_all_empty_is_no_error(phantom):
         searchlight.fit(phantom.img, phantom.labels["condition"], shard=(1, 40))
     assert searchlight.n_elements_ > 0
     assert np.isnan(searchlight.masked_scores_).all()
+
+
+@pytest.mark.parametrize(("shard", "asked"), [(None, 1), ((1, 2), 1), ((2, 2), 0), ((1, 200), 0)])
+def test_only_the_first_spheres_of_all_say_that_there_is_no_hope(phantom, monkeypatch, shard, asked):
+    """The edge of a brain may fail where the whole does not: a shard of edge alone must not give up."""
+    calls = []
+    monkeypatch.setattr("fastsl.search.stop_if_hopeless", lambda *given: calls.append(given))
+    searchlight = SearchLight(phantom.mask_img, radius=RADIUS, n_jobs=1)
+    searchlight.fit(phantom.img, phantom.labels["condition"], shard=shard)
+    assert len(calls) == asked

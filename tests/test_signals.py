@@ -32,31 +32,37 @@ def n_saved(out):
     return sum(file.stop - file.start for folder in out.glob("checkpoint/*") for file in find_files(folder))
 
 
-def start(words, out, n):
+@pytest.fixture
+def start():
     """Start a run, and wait until some spheres are saved. Ctrl-C works also below a shell that ignores it."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    for _ in range(600):
-        if n_saved(out) >= n or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    if process.poll() is not None or n_saved(out) < n:
+    started = []
+
+    def call(words, out, n):
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = subprocess.Popen(
+                words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        started.append(process)
+        for _ in range(600):
+            if n_saved(out) >= n or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert process.poll() is None, process.communicate()
+        assert n_saved(out) >= n
+        return process
+
+    yield call
+    for process in started:
         process.kill()
-        pytest.fail(f"not there in a minute, or over too soon: {process.communicate()}")
-    return process
+        process.communicate()
 
 
 def end(process):
-    try:
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    """Exit status of a process, and what it said on stderr."""
+    _, err = process.communicate(timeout=60)
     return process.returncode, err
 
 
@@ -81,7 +87,7 @@ ENDS = {"SIGTERM": 75, "SIGUSR1": 75, "SIGINT": 130, "SIGKILL": -9}
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_run_that_is_ended_goes_on_where_it_was(saved_phantom, tmp_path, expected, name, decoded):
+def test_a_run_that_is_ended_goes_on_where_it_was(start, saved_phantom, tmp_path, expected, name, decoded):
     words = command(saved_phantom, tmp_path, *KEEP)
     process = start(words, tmp_path, 128)
     process.send_signal(getattr(signal, name))
@@ -129,7 +135,7 @@ def test_a_run_that_ended_while_it_wrote_its_maps_goes_on(
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in expected.iterdir()}
 
 
-def test_other_settings_after_a_kill_are_refused_or_replace(saved_phantom, tmp_path, capsys):
+def test_other_settings_after_a_kill_are_refused_or_replace(start, saved_phantom, tmp_path, capsys):
     process = start(command(saved_phantom, tmp_path), tmp_path, 64)
     process.kill()
     end(process)
@@ -142,19 +148,35 @@ def test_other_settings_after_a_kill_are_refused_or_replace(saved_phantom, tmp_p
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_two_processes_on_one_shard_notice_each_other(saved_phantom, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("SLOWED_SECONDS", "1")
-    words = command(saved_phantom, tmp_path, "--shard", "1/2")
+@pytest.mark.parametrize("options", [[], ["--shard", "1/2"]], ids=["whole", "shard"])
+def test_two_processes_on_one_shard_notice_each_other(
+    start, saved_phantom, tmp_path, expected, monkeypatch, capsys, options
+):
+    monkeypatch.setenv("SLOWED_SECONDS", "0.3")
+    words = command(saved_phantom, tmp_path, *KEEP, *options)
     process = start(words, tmp_path, 64)
     assert again(words) == 1
     said = capsys.readouterr().err
-    assert f"shard 1/2 in {tmp_path}/checkpoint is being computed by process {process.pid} on" in said
-    assert again([*words[:-1], "2/2"]) == 0
-    process.terminate()
-    assert end(process)[0] == 75
+    shard = options[-1] if options else "1/1"
+    assert f"shard {shard} in {tmp_path}/checkpoint is being computed by process {process.pid} on" in said
+    if options:
+        assert again([*words[:-1], "2/2"]) == 0
+        process.terminate()
+        assert end(process)[0] == 75
+    else:  # and the first goes on as if nothing had happened
+        assert end(process) == (0, "")
+        for array in ARRAYS:
+            np.testing.assert_array_equal(np.load(tmp_path / array), np.load(expected / array))
 
 
-def test_workers_that_get_the_signal_too_are_no_defect(saved_phantom, tmp_path):
+def test_a_folder_of_the_same_name_keeps_what_is_not_ours(saved_phantom, tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "mine").write_text("")
+    assert again(command(saved_phantom, tmp_path)) == 0
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["mine"]
+
+
+def test_workers_that_get_the_signal_too_are_no_defect(start, saved_phantom, tmp_path):
     """SLURM sends its signal to every process of a job, and so ends the workers of the general path."""
     words = command(saved_phantom, tmp_path, "--estimator", "svc_l1", "--n-jobs", "2")
     process = start(words, tmp_path, 64)

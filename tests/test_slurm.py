@@ -365,11 +365,19 @@ def test_status_when_all_is_done(saved_phantom, tmp_path, monkeypatch, capsys):
     line = "run --imgs bold.nii --mask mask.nii.gz --labels labels.tsv --target condition --quiet --out"
     line, out = line.split(), tmp_path / "by hand"
     assert main([*line, str(out), "--shard", "1/2"]) == 0
-    assert "fastsl merge" in status(out, capsys).splitlines()[-1]
+    *_, again, join = status(out, capsys).splitlines()
+    assert again.strip().startswith("fastsl run --imgs bold.nii ")
+    assert again.endswith(f" --out '{out}' --quiet --shard 2/2")
+    assert join == f"  fastsl merge '{out}'"
+    assert main(["merge", str(out), "--quiet", "--allow-missing"]) == 0
     assert main([*line, str(out), "--shard", "2/2"]) == 0
-    assert status(out, capsys).splitlines()[-1] == f"Join them: fastsl merge '{out}'"
-    assert main(["merge", str(out), "--quiet"]) == 0
+    assert status(out, capsys).splitlines()[-1] == (
+        f"The map in {out} still has holes. Join them again: fastsl merge '{out}' --overwrite"
+    )
+    assert main(["merge", str(out), "--quiet", "--overwrite"]) == 0
     assert status(out, capsys).splitlines()[-1] == f"The results are in {out}."
+    (out / "result.json").unlink()
+    assert status(out, capsys).splitlines()[-1] == f"Join them: fastsl merge '{out}'"
 
 
 def test_status_of_another_folder(tmp_path, capsys):

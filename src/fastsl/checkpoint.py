@@ -217,8 +217,10 @@ class Checkpoint:
             )
 
     def remove(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all shards; what else is in the folder is not ours."""
+        for folder in shard_folders(self.folder).values():
+            shutil.rmtree(folder, ignore_errors=True)
+        self.remove_if_empty()
 
     def remove_if_empty(self) -> None:
         """Remove the folder where nothing is in it."""

@@ -73,6 +73,8 @@ class Collector:
         """Let the centres ``start`` to ``stop - 1``, which nobody decoded, have no result: NaN, no prediction."""
         if self._kept is not None:
             self._kept.leave_out(start, stop)
+        if self._null is not None:
+            self._null.leave_out(start, stop)
 
     def finish(self, *, is_part: bool = False) -> SearchResult:
         """Everything, after one warning for each kind of trouble; an error when nothing could be done.

@@ -4,6 +4,7 @@ The lock is a file that is made with ``O_EXCL``, which network file systems keep
 It says who holds it, and its time of change is renewed while the holder lives.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -104,8 +105,11 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
-            if self.is_ours():
-                os.utime(self._path)
+            with contextlib.suppress(
+                OSError
+            ):  # a moment without the file system is no reason to die; silence is noticed
+                if self.is_ours():
+                    os.utime(self._path)
 
 
 def read_holder(path: Path) -> dict[str, Any] | None:

@@ -238,7 +238,7 @@ def merge(
         raise _incomplete(replace(found, problems=problems), folder)
     result = collector.finish(is_part=bool(problems))
     merged._fill(layout, result, process_mask, affine)
-    merged._fill_significance(test, result)
+    merged._fill_significance(test, result, is_part=bool(problems))
     merged.about_ = manifest.about
     merged.missing_ = {str(shard): problem for shard, problem in problems.items()}
     _warn(merged)
@@ -263,7 +263,13 @@ def _collect(found: Survey, collector: Collector, merged: Merged) -> dict[Shard,
                 collector.put(*block)
                 merged._count(block, about)
             covered.append((file.start, file.stop))
-    for hole in gaps(covered, 0, manifest.n_centres):
+    holes = gaps(covered, 0, manifest.n_centres)
+    if holes and not (problems or found.problems):
+        raise ValueError(
+            f"the shards are whole, but the centres {holes[0][0]} to {holes[0][1] - 1} are in none of them: they were "
+            "cut in different ways. Remove them and compute all again, with one version of fastsl."
+        )
+    for hole in holes:
         collector.leave_out(*hole)
     return problems
 

@@ -82,6 +82,11 @@ class NullMaps:
         if self._maps is not None:
             self._maps[:, :, centres] = null
 
+    def leave_out(self, start: int, stop: int) -> None:
+        """Let the centres ``start`` to ``stop - 1``, which nobody decoded, have no permuted scores."""
+        if self._maps is not None:
+            self._maps[:, :, start:stop] = np.nan
+
     def finish(self) -> NullResult:
         """Everything, after a warning for what was not defined."""
         if self._undefined:

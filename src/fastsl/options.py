@@ -40,7 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = _add(commands, "run", "score the sphere around every voxel", _EXAMPLE)
     _add_run(run)
-    run.add_argument(
+    parts = run.add_argument_group("parts")
+    parts.add_argument(
         "--shard", metavar="I/N", help="score the I-th of N parts only, counted from 1; fastsl merge joins the parts"
     )
     _add_merge(_add(commands, "merge", "join what 'fastsl run --shard' wrote"))

@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
         check_writable(out, "--out")
     about = _about(arguments, question)
     checkpoint = Checkpoint(out / BELOW, about, may_replace=arguments.overwrite)
-    arrays = out / BELOW / "arrays"
+    # In the folder that this process alone holds while it decodes, and from which they move when all is done.
+    arrays = out / BELOW / WHOLE.folder / "arrays"
     searchlight = SearchLight(
         arguments.mask,
         arguments.process_mask,
@@ -105,13 +106,11 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         with watching():
             searchlight.fit(question.series.select(question.keep), question.y, question.groups, shard=shard)
-    except BaseException as error:
-        # Blocks are all that is needed to go on; arrays are made of them.
-        shutil.rmtree(arrays, ignore_errors=True)
-        checkpoint.remove_if_empty()
-        if isinstance(error, Stopped | KeyboardInterrupt):
-            error.args = (_what_is_saved(checkpoint),)
+    except (Stopped, KeyboardInterrupt) as error:
+        error.args = (_what_is_saved(checkpoint),)
         raise
+    finally:
+        checkpoint.remove_if_empty()
     seconds = round(time.time() - began, 3)
     if shard is not None:
         _say_what_a_shard_did(arguments, searchlight, shard, seconds)
@@ -167,7 +166,6 @@ def merge_shards(arguments: argparse.Namespace) -> None:
     """Join the shards below a folder, and write what one run would have written there."""
     began = time.time()
     out = Path(arguments.folder)
-    arrays = out / BELOW / "arrays"
     about = survey(find_shards(out)).reference.about
     if "command" not in about:
         raise ValueError(
@@ -175,7 +173,7 @@ def merge_shards(arguments: argparse.Namespace) -> None:
         )
     about = {**about, "command": {**about["command"], "picture": arguments.picture or about["command"]["picture"]}}
     results.prepare_folder(out, results.files_of(about["command"]), arguments.overwrite)
-    try:
+    with tempfile.TemporaryDirectory(prefix="arrays-", dir=out / BELOW) as arrays:
         merged = merge(
             out,
             allow_missing=arguments.allow_missing,
@@ -183,11 +181,10 @@ def merge_shards(arguments: argparse.Namespace) -> None:
             keep_null=arrays if about["command"]["keep_null"] else None,
         )
         took_part = {"processors": dict(merged.processors_), "hosts": dict(merged.hosts_), "missing": merged.missing_}
-        files = results.write(merged, out, arrays, about, {"merged": took_part})
-    finally:
-        shutil.rmtree(arrays, ignore_errors=True)
+        files = results.write(merged, out, Path(arrays), about, {"merged": took_part})
     if not arguments.quiet:
         processors = ", ".join(f"{name} ({n} spheres)" for name, n in merged.processors_.most_common())
         print(results.summary(merged, f"merged in {time.time() - began:.1f} s", out, files))
         print(f"Processors that took part: {processors}")
-        print(f"The shards in {out / BELOW} are no longer needed.")
+        if not merged.missing_:
+            print(f"The shards in {out / BELOW} are no longer needed.")

@@ -95,7 +95,8 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
 
     keep_predictions : bool or path, default=False
         Keep the held-out predictions and decision values of every sphere, in memory; a folder keeps them there, as
-        ``predictions.npy`` and ``decisions.npy``, written block by block (and ``confusion.npy``).
+        ``predictions.npy`` and ``decisions.npy``, written block by block (and ``confusion.npy``). A shard's are kept in
+        memory: :func:`fastsl.merge` has a folder for those of all.
 
     keep_confusion : bool, default=False
         Keep the confusion matrix of every sphere (classifiers).
@@ -338,8 +339,9 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         words = {}
         if checkpoint is not None:
             warn_of_chance(analysis)
-            geometry = {"mask": inside, "centres": spheres.centres, "affine": series.grid.affine, "radius": self.radius}
-            words = ingredients(X, analysis, keep, **geometry, standardize=bool(self.standardize))
+            geometry = {"mask": inside, "centres": spheres.centres, "process_mask": process_mask.inside}
+            rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
+            words = ingredients(X, analysis, keep, **geometry, **rest)
         if self.standardize:
             standardize_groups(X, analysis.groups)
         manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)

@@ -9,7 +9,7 @@ from typing import Any
 from fastsl.blocks import DamagedError
 from fastsl.lock import is_alive, read_holder, seconds_since, who
 from fastsl.manifest import left_to_do, read_manifest, shard_folders
-from fastsl.merging import BELOW
+from fastsl.merging import BELOW, commands_for, survey
 from fastsl.shards import Shard
 from fastsl.slurm.client import call, is_here
 from fastsl.slurm.script import FOLDER, LOGS
@@ -68,10 +68,9 @@ def status(folder: str | Path) -> str:
     said += remark
     again = [line.shard.number for line in lines if line.state in ("failed", "missing")]
     if again:
-        said += ["Compute just what failed or is missing, and join all:", f"  {_again(again, out, submitted)}"]
+        said += ["Compute just what failed or is missing, and join all:", *_again(again, out, submitted)]
     elif counts["done"] == n:
-        merged = (out / "result.json").exists()
-        said.append(f"The results are in {out}." if merged else f"Join them: fastsl merge {shlex.quote(str(out))}")
+        said.append(_results(out))
     return "\n".join(said)
 
 
@@ -143,9 +142,22 @@ def _take(jobs: dict[str, Job], task: str, job: Job) -> None:
         jobs[task] = job
 
 
-def _again(numbers: list[int], out: Path, submitted: dict[str, Any]) -> str:
+def _again(numbers: list[int], out: Path, submitted: dict[str, Any]) -> list[str]:
+    """Commands that compute some shards and join all."""
+    if not submitted:
+        commands = commands_for(survey(out / BELOW), out)
+        return [f"  {command}" for command in (*commands, f"fastsl merge {shlex.quote(str(out))}")]
     shards, merge = (shlex.quote(str((out / FOLDER / name).absolute())) for name in ("shards.sh", "merge.sh"))
     listed = ",".join(map(str, numbers))
-    if submitted:
-        return f"sbatch --dependency=afterany:$(sbatch --parsable --array={listed} {shards}) {merge}"
-    return f"fastsl merge {shlex.quote(str(out))}   # names the commands"
+    return [f"  sbatch --dependency=afterany:$(sbatch --parsable --array={listed} {shards}) {merge}"]
+
+
+def _results(out: Path) -> str:
+    """What is to be said of the results when all shards are done."""
+    try:
+        record = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"Join them: fastsl merge {shlex.quote(str(out))}"
+    if record.get("merged", {}).get("missing"):
+        return f"The map in {out} still has holes. Join them again: fastsl merge {shlex.quote(str(out))} --overwrite"
+    return f"The results are in {out}."

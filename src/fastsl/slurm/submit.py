@@ -2,11 +2,11 @@
 
 import argparse
 import shlex
-import shutil
 from pathlib import Path
 
 from fastsl import results
 from fastsl.blocks import DamagedError
+from fastsl.checkpoint import Checkpoint
 from fastsl.manifest import read_manifest, shard_folders
 from fastsl.merging import BELOW
 from fastsl.options import command_line
@@ -82,5 +82,5 @@ def _check_shards(arguments: argparse.Namespace, place: Path) -> None:
                 f"--out: {folder} is a shard of another command, or of another number of shards; choose another "
                 "folder, or --overwrite to remove it."
             )
-        shutil.rmtree(place)
+        Checkpoint(place).remove()
         return
