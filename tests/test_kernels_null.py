@@ -40,6 +40,8 @@ DATA = {
     "standardised": (STANDARD.astype(np.float32), np.zeros(P)),
     "raw": ((20.0 * STANDARD).astype(np.float32), np.rint(1000.0 * (1 + 0.1 * rng.standard_normal(P)))),
 }
+#: Spheres with fewer voxels take the features path.
+both_forms = pytest.mark.parametrize("features_below", [0, 4], ids=["all by Gram", "small ones by features"])
 both_data = pytest.mark.parametrize("data", DATA)
 
 
@@ -64,7 +66,7 @@ def whole(data):
     return shifted + means
 
 
-def block_of(data, intercept, min_voxels=1):
+def block_of(data, intercept, *, features_below=0, min_voxels=1):
     shifted, means = DATA[data]
     return Block(
         np.ascontiguousarray(shifted.T),
@@ -72,7 +74,7 @@ def block_of(data, intercept, min_voxels=1):
         np.concatenate([[0], np.cumsum([len(members) for members in SPHERES])]),
         np.concatenate(SPHERES).astype(np.int32),
         intercept,
-        0,
+        features_below,
         min_voxels,
     )
 
@@ -115,9 +117,9 @@ def of_metrics(n_classes):
     return (metrics.accuracy, metrics.balanced_accuracy, *ranks, metrics.neg_mean_squared_error)
 
 
-def compare(estimator, data, n_classes, *, rtol):
+def compare(estimator, data, n_classes, *, rtol, **options):
     targets, chosen = LABELLINGS[n_classes], of_metrics(n_classes)
-    found, status = scores_by_kernel(estimator, data, targets, chosen)
+    found, status = scores_by_kernel(estimator, data, targets, chosen, **options)
     np.testing.assert_array_equal(status, [0, 0, 0, -1])
     expected = scores_one_by_one(estimator, data, targets, chosen)
     assert np.ptp(expected[:3, -1], axis=1).min() > 0, "labellings that score alike would hide a wrong order"
@@ -140,21 +142,40 @@ every_ridge = pytest.mark.parametrize(("estimator", "n_classes"), RIDGES, ids=re
 
 @every_ridge
 @both_data
-def test_ridge_of_many_labellings_equals_scikit_learn(estimator, n_classes, data):
-    compare(estimator, data, n_classes, rtol=1e-9)
+@both_forms
+def test_ridge_of_many_labellings_equals_scikit_learn(estimator, n_classes, data, features_below):
+    compare(estimator, data, n_classes, rtol=1e-9, features_below=features_below)
 
 
+@pytest.mark.parametrize("alpha", [1e-7, 1e-20])
+def test_penalties_that_are_small_against_the_data(alpha):
+    """The Gram matrix of few voxels is singular: 1e-20 does not help it, and 1e-7 leaves it few digits."""
+    targets, chosen = LABELLINGS[2], of_metrics(2)
+    estimator = RidgeClassifier(alpha, solver="svd")
+    found, status = scores_by_kernel(estimator, "raw", targets, chosen, features_below=4)
+    np.testing.assert_array_equal(status[1:], [0, 0, -1])
+    expected = scores_one_by_one(estimator, "raw", targets, chosen)
+    np.testing.assert_allclose(found[1:3], expected[1:3], rtol=1e-9)
+
+
+def test_penalties_that_the_gram_matrix_does_not_see_are_a_failure():
+    _, status = scores_by_kernel(RidgeClassifier(1e-20), "raw", LABELLINGS[2], of_metrics(2))
+    np.testing.assert_array_equal(status[1:], [1, 1, -1])
+
+
+@both_forms
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("parameters", [{}, {"C": 0.01}, {"fit_intercept": False}, {"intercept_scaling": 3.0}], ids=str)
-def test_the_squared_hinge_of_many_labellings_equals_scikit_learn(parameters, n_classes):
+def test_the_squared_hinge_of_many_labellings_equals_scikit_learn(parameters, n_classes, features_below):
     estimator = LinearSVC(**parameters, dual=True, tol=1e-10, max_iter=10**6, random_state=0)
-    compare(estimator, "standardised", n_classes, rtol=1e-8)
+    compare(estimator, "standardised", n_classes, rtol=1e-8, features_below=features_below)
 
 
-def test_the_squared_hinge_of_many_labellings_on_raw_data():
+@both_forms
+def test_the_squared_hinge_of_many_labellings_on_raw_data(features_below):
     # liblinear does not converge on these: the twin proves its own optimum.
     targets, chosen = LABELLINGS[2], of_metrics(2)
-    found, status = scores_by_kernel(LinearSVC(C=0.1), "raw", targets, chosen)
+    found, status = scores_by_kernel(LinearSVC(C=0.1), "raw", targets, chosen, features_below=features_below)
     np.testing.assert_array_equal(status, [0, 0, 0, -1])
     for c, members in enumerate(SPHERES[:3]):
         X = whole("raw")[:, members]

@@ -63,7 +63,7 @@ class SharedNull:
         """As :class:`Null`."""
         n_centres = len(block.indptr) - 1
         null, status = np.empty((n_centres, *self._shape)), np.empty(n_centres, np.int8)
-        self._plan.run(block._replace(s2=self._plan.intercept, features_below=0), null, status)
+        self._plan.run(block._replace(s2=self._plan.intercept), null, status)
         return np.moveaxis(null, 0, 2)
 
 
