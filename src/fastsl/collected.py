@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastsl.analysis import Analysis, make_kept
 from fastsl.kept import Keep, Kept
 from fastsl.nullmaps import NullMaps, NullResult
-from fastsl.outcome import Decoded, Troubles, report
+from fastsl.outcome import Decoded, Troubles, over_folds, report
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class SearchResult:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Unweighted mean over folds, shape (n_scores, n_centres)."""
-        return self.fold_scores.mean(axis=1)
+        return over_folds(self.fold_scores)
 
 
 class Collector:
@@ -66,7 +66,7 @@ class Collector:
             self._kept.put(start, decoded.predicted, decoded.decision)
         if self._null is not None:
             assert decoded.null is not None
-            self._null.put(start, decoded.scores.mean(axis=1), decoded.null)
+            self._null.put(start, over_folds(decoded.scores), decoded.null)
         self._troubles.add(decoded.troubles)
 
     def finish(self) -> SearchResult:

@@ -101,9 +101,10 @@ def _moments(
     """Mean and standard deviation (n_scores, n) over all maps; a score that never changes deviates by exactly 0."""
     first = observed.astype(np.float64)
     n = null.shape[1] + 1
-    shifted = null - first[:, None]
-    mean = shifted.sum(axis=1) / n
-    squares = ((shifted - mean[:, None]) ** 2).sum(axis=1) + mean**2
+    # Each centre's permutations follow each other: else numpy would sum those of a single centre in another order.
+    shifted = np.moveaxis(null, 1, 2).astype(np.float64, order="C") - first[:, :, None]
+    mean = shifted.sum(axis=2) / n
+    squares = ((shifted - mean[:, :, None]) ** 2).sum(axis=2) + mean**2
     return first + mean, np.sqrt(squares / (n - 1))
 
 
@@ -115,5 +116,6 @@ def _allocate(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.float32
     n_bytes = 4 * int(np.prod(shape))
     if n_bytes <= _IN_MEMORY:
         return np.empty(shape, np.float32)
-    file: Any = tempfile.TemporaryFile(prefix="fastsl-null-")  # noqa: SIM115 the map holds it open
-    return np.memmap(file, np.float32, "w+", shape=shape)
+    file: Any
+    with tempfile.TemporaryFile(prefix="fastsl-null-") as file:  # the map keeps what it needs of it
+        return np.memmap(file, np.float32, "w+", shape=shape)

@@ -16,7 +16,7 @@ from fastsl.decoders.labellings import NullPlan, pack_labellings
 from fastsl.decoders.plan import Plan, PlanFunction
 from fastsl.folds import Folds
 from fastsl.metrics import Metric, score
-from fastsl.outcome import SECONDS_A_BLOCK
+from fastsl.outcome import SECONDS_A_BLOCK, over_folds
 
 #: Metrics that kernels compute themselves.
 CODES: dict[Metric, int] = {
@@ -89,7 +89,11 @@ class LoopedNull:
         null = np.empty((len(self._metrics), self._n_permutations, n_centres))
         status = np.empty(n_centres, np.int8)
         for permutation in range(self._n_permutations):
-            plan = self._plan_of(permutation)
+            try:
+                plan = self._plan_of(permutation)
+            except ValueError:  # permuted labels leave a fold that cannot be trained: it counts as reaching every score
+                null[:, permutation] = np.nan
+                continue
             out = np.empty((n_centres, plan.n_out))
             plan.run(block, out, status)
             null[:, permutation] = list(self._scores(plan, out))
@@ -102,7 +106,7 @@ class LoopedNull:
             for fold, one in enumerate(held_out):
                 if one is not None:
                     folds[fold] = _score_if_defined(metric, one)
-            yield folds.mean(axis=0)
+            yield over_folds(folds)
 
 
 def _score_if_defined(metric: Metric, held_out: Any) -> NDArray[np.float64] | float:
@@ -122,7 +126,8 @@ def plan_null(
     if decoder is None or decoder.null_plan is None:
         why = "its factorisation depends on the labels"
     elif others:
-        why = f"the score {others[0]!r} is not computed inside kernels"
+        which = f"the score {others[0]!r}" if len(of_metrics) > 1 else "its score"
+        why = f"{which} is not computed inside kernels"
     else:
         codes = [CODES[metric] for metric in of_metrics.values()]
         labellings, why = pack_labellings(permuted, folds, codes, classifier=is_classifier(estimator))

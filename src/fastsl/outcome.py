@@ -74,6 +74,17 @@ class Decoded:
     null: NDArray[np.float32] | None = None
 
 
+def over_folds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unweighted mean over folds of scores (..., n_folds, n_centres).
+
+    Fold after fold: numpy's own mean sums in another order where there is one centre alone, and would round otherwise.
+    """
+    total = np.zeros_like(scores[..., 0, :])
+    for fold in range(scores.shape[-2]):
+        total += scores[..., fold, :]
+    return total / scores.shape[-2]
+
+
 def stop_if_hopeless(troubles: Troubles, scores: NDArray[np.float64]) -> None:
     """Raise when nothing came of the first block but failures: estimator, labels and score do not go together."""
     if not np.isnan(scores).all():
