@@ -99,7 +99,7 @@ def test_what_was_planted_is_found(tested, phantom):
         assert (p[planted == 0] == 1.0).any()
     assert (tested.p_values_fwe_[planted > 0] == smallest).any()
     assert tested.clusters_.p_mass[0] == smallest
-    assert planted[tested.clusters_.peak[0]] > 0
+    assert (planted[tested.cluster_labels_ == 1] > 0).any()
 
 
 def test_images_have_p_1_and_z_0_outside(tested):
@@ -405,7 +405,7 @@ def test_uncorrected_p_values_are_uniform_or_larger(noise, level):
 @pytest.mark.parametrize("estimator", [Ridge(), RidgeClassifier()], ids=repr)
 def test_power_grows_with_the_signal(estimator):
     n = 60
-    found = [[brain(seed, estimator, 39, signal) for seed in range(n)] for signal in (0.0, 0.8, 2.0)]
+    found = [[brain(seed, estimator, 39, signal) for seed in range(n)] for signal in (0.0, 0.4, 1.2)]
     for family in ("uncorrected", "maximum", "tfce"):
         none, some, more = (np.count_nonzero([one[family] <= 0.05 for one in brains]) for brains in found)
         assert none <= band(0.05, n)[1], family
