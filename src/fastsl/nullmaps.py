@@ -122,5 +122,6 @@ def _allocate(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.float32
     n_bytes = 4 * int(np.prod(shape))
     if n_bytes <= _IN_MEMORY:
         return np.empty(shape, np.float32)
-    file: Any = tempfile.TemporaryFile(prefix="fastsl-null-")  # noqa: SIM115 the map holds it open
-    return np.memmap(file, np.float32, "w+", shape=shape)
+    file: Any
+    with tempfile.TemporaryFile(prefix="fastsl-null-") as file:  # the map keeps what it needs of it
+        return np.memmap(file, np.float32, "w+", shape=shape)

@@ -64,7 +64,7 @@ class SharedNull:
         """As :class:`Null`."""
         n_centres = len(block.indptr) - 1
         null, status = np.empty((n_centres, *self._shape)), np.empty(n_centres, np.int8)
-        self._plan.run(block._replace(s2=self._plan.intercept, features_below=0), null, status)
+        self._plan.run(block._replace(s2=self._plan.intercept), null, status)
         return np.moveaxis(null, 0, 2)
 
 
@@ -92,7 +92,11 @@ class LoopedNull:
         status = np.empty(n_centres, np.int8)
         for permutation in range(self._n_permutations):
             stop_if_asked()  # a block may take longer than a job has from its signal to its end
-            plan = self._plan_of(permutation)
+            try:
+                plan = self._plan_of(permutation)
+            except ValueError:  # permuted labels leave a fold that cannot be trained: it counts as reaching every score
+                null[:, permutation] = np.nan
+                continue
             out = np.empty((n_centres, plan.n_out))
             plan.run(block, out, status)
             null[:, permutation] = list(self._scores(plan, out))
@@ -125,7 +129,8 @@ def plan_null(
     if decoder is None or decoder.null_plan is None:
         why = "its factorisation depends on the labels"
     elif others:
-        why = f"the score {others[0]!r} is not computed inside kernels"
+        which = f"the score {others[0]!r}" if len(of_metrics) > 1 else "its score"
+        why = f"{which} is not computed inside kernels"
     else:
         codes = [CODES[metric] for metric in of_metrics.values()]
         labellings, why = pack_labellings(permuted, folds, codes, classifier=is_classifier(estimator))

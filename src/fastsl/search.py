@@ -91,6 +91,7 @@ def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSourc
     """Say how long permutations will take that are decoded one after the other, by some spheres without them."""
     size = min(len(source), engine.first_block)
     start = (len(source) - size) // 2
+    engine.observed(source.block(start, start + 1))  # compiles, or starts workers
     block = source.block(start, start + size)
     began = time.perf_counter()
     engine.observed(block)

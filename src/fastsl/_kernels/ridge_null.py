@@ -8,6 +8,9 @@ R the samples that it does not train on,
 and of several penalties each labelling takes in each fold the one with the smallest leave-one-out residuals,
 
     E = (C_T - Z M_RT) / M'_TT,    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT
+
+Of spheres with few voxels M comes from their features. From their Gram matrix, which is singular, it would lose digits
+where the penalty is small against it: null and observed scores must be equally exact.
 """
 
 from typing import NamedTuple
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.block import PER_TASK, allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, most_tested
-from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply
+from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, syrk
 from fastsl._kernels.ridge import inverse
 from fastsl._runtime.jit import entry, helper
 
@@ -35,6 +38,7 @@ class Space(NamedTuple):
     E: NDArray[np.float64]  # (t * n,)
     M_RT: NDArray[np.float64]  # (n * n,)
     rows: NDArray[np.float64]  # (n, n)
+    A: NDArray[np.float64]  # (n, n)
     values: NDArray[np.float64]  # (t, n_test)
     errors: NDArray[np.float64]  # (2, n_labellings) smallest so far, and of one penalty
 
@@ -51,9 +55,34 @@ def _space(labellings, n_alphas):
         np.empty(t * n),
         np.empty(n * n),
         np.empty((n, n)),
+        np.empty((n, n)),
         np.empty((t, most_tested(labellings))),
         np.empty((2, n_labellings)),
     )
+
+
+@helper
+def _features_inverse(sphere, alpha, M, work):
+    """M = (I - W (W'W + alpha diag(1, ..., 1, inv_c))^-1 W') / alpha, W = [Phi, u], or Phi where inv_c is infinite."""
+    n, p = sphere.Z.shape
+    order = p + 1 if sphere.inv_c < np.inf else p
+    W, H = np.empty((n, order)), work.A.reshape(-1)[: order * order].reshape(order, order)
+    V, solved = np.empty((order, n)), work.rows.reshape(-1)[: n * order].reshape(n, order)
+    for i in range(n):
+        for q in range(order):
+            W[i, q] = solved[i, q] = V[q, i] = sphere.Z[i, q] if q < p else sphere.u[i]
+    syrk(W, H)
+    for q in range(order):
+        H[q, q] += alpha if q < p else alpha * sphere.inv_c
+    if cholesky(H, order) != 0:
+        return 1
+    cholesky_solve(H, order, solved, n)
+    multiply(solved, V, M)
+    for i in range(n):
+        for j in range(i, n):
+            M[i, j] = ((1.0 if i == j else 0.0) - M[i, j]) / alpha
+            M[j, i] = M[i, j]
+    return 0
 
 
 @helper
@@ -83,8 +112,8 @@ def _held_out(M, C, R, A, Z):
 
 
 @helper
-def _loo_errors(M, C, S, R, A, Z, space, errors):
-    """Sum of the squared leave-one-out residuals of each labelling, from the factor in A and from Z."""
+def _loo_errors(M, C, S, R, Z, space, errors):
+    """Sum of the squared leave-one-out residuals of each labelling, from the factor in ``space.A`` and from Z."""
     t, m, r = C.shape[0], S.shape[0], R.shape[0]
     M_RT = space.M_RT[: r * m].reshape(r, m)
     E = space.E[: t * m].reshape(t, m)
@@ -93,7 +122,7 @@ def _loo_errors(M, C, S, R, A, Z, space, errors):
             M_RT[a, j] = M[R[a], S[j]]
             space.rows[j, a] = M[R[a], S[j]]
     multiply(Z, M_RT, E)
-    cholesky_solve(A, r, space.rows, m)
+    cholesky_solve(space.A, r, space.rows, m)
     errors[:] = 0.0
     for j in range(m):
         diagonal = M[S[j], S[j]]
@@ -104,7 +133,7 @@ def _loo_errors(M, C, S, R, A, Z, space, errors):
 
 
 @helper
-def _decode_fold(labellings, fold, T, A, space, places):
+def _decode_fold(labellings, fold, T, space, places):
     """Held-out values of a fold, each labelling's with its best penalty. T (t, n) are the targets."""
     train, t = labellings.train[fold], T.shape[0]
     R, S = _list(train, False, places[0]), _list(train, True, places[1])
@@ -120,10 +149,10 @@ def _decode_fold(labellings, fold, T, A, space, places):
     Z = space.Z[: t * r].reshape(t, r)
     for a in range(space.M.shape[0]):
         C = space.C[a, :t]
-        if _held_out(space.M[a], C, R, A, Z) != 0:
+        if _held_out(space.M[a], C, R, space.A, Z) != 0:
             return 1
         if space.M.shape[0] > 1:
-            _loo_errors(space.M[a], C, S, R, A, Z, space, errors)
+            _loo_errors(space.M[a], C, S, R, Z, space, errors)
         for k in range(t):
             if errors[k // n_columns] < best[k // n_columns]:
                 for j in range(tested.shape[0]):
@@ -134,14 +163,18 @@ def _decode_fold(labellings, fold, T, A, space, places):
 
 
 @helper
-def _ridge_null_sphere(sphere, labellings, alphas, A, space, sums):
+def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
     """Scores (n_scores, n_labellings) of one sphere; returns 1 where a matrix is not positive definite."""
     n_labellings, n_columns, n = labellings.targets.shape
     n_folds, together = labellings.train.shape[0], space.errors.shape[1]
     places, true = np.empty((3, n), np.int64), np.empty(space.values.shape[1])
     for a in range(len(alphas)):
-        if inverse(sphere, alphas[a], np.ones(n), space.M[a], space.rows) != 0:
-            return 1
+        if sphere.primal:
+            code = _features_inverse(sphere, alphas[a], space.M[a], work)
+        else:
+            code = inverse(sphere, alphas[a], np.ones(n), space.M[a], space.rows)
+        if code != 0:
+            return code
     sums[:] = 0.0
     for start in range(0, n_labellings, together):
         stop = min(n_labellings, start + together)
@@ -149,7 +182,7 @@ def _ridge_null_sphere(sphere, labellings, alphas, A, space, sums):
         for a in range(len(alphas)):
             multiply(T, space.M[a], space.C[a, : T.shape[0]])
         for fold in range(n_folds):
-            if _decode_fold(labellings, fold, T, A, space, places) != 0:
+            if _decode_fold(labellings, fold, T, space, places) != 0:
                 return 1
             for labelling in range(start, stop):
                 k = (labelling - start) * n_columns
@@ -166,18 +199,14 @@ def _ridge_null_task(block, labellings, alphas, start, stop, null, status):
     for b in range(start, stop):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            sphere = read_sphere(block, b, work)
-            status[b] = _ridge_null_sphere(sphere, labellings, alphas, work.A, space, null[b])
+            status[b] = _ridge_null_sphere(read_sphere(block, b, work), labellings, alphas, work, space, null[b])
         if status[b] != 0:
             null[b] = np.nan
 
 
 @entry
 def ridge_null(block, labellings, alphas, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`.
-
-    ``block.features_below`` must be 0: all spheres take the Gram path.
-    """
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`."""
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
         start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)

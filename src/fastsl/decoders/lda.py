@@ -124,6 +124,9 @@ def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
     if estimator.solver == "svd" or estimator.shrinkage == "auto" or estimator.priors is not None:
         return None
     n_classes, gamma = int(labellings.true.max()) + 1, float(estimator.shrinkage)
-    return NullPlan(
-        lambda block, null, status: lda_null.lda_null(block, labellings, n_classes, gamma, null, status), math.inf
-    )
+
+    def run(block: Any, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        # All spheres by their Gram matrix: where it is singular, its eigenvalues of 0 are no loss.
+        lda_null.lda_null(block._replace(features_below=0), labellings, n_classes, gamma, null, status)
+
+    return NullPlan(run, math.inf)
