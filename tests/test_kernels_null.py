@@ -6,12 +6,13 @@ Also run as plain Python (NUMBA_DISABLE_JIT=1), hence the small sizes.
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.svm import LinearSVC
 
 import naive
 from fastsl import metrics
-from fastsl._kernels import ridge_null, svm_null
+from fastsl._kernels import lda_null, ridge_null, svm_null
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY
@@ -187,6 +188,42 @@ def test_the_squared_hinge_of_many_labellings_on_raw_data(features_below):
                 folds.append(HeldOut(y[test], f.reshape(1, -1, 1), np.arange(2)))
             expected = [np.mean([metric(one) for one in folds]) for metric in chosen]
             np.testing.assert_allclose(found[c, :, labelling], expected, rtol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:Only one sample available")  # of a class, in a fold of some labelling
+@both_data
+@both_forms
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("parameters", [{"shrinkage": 0.1}, {"shrinkage": 0.9, "solver": "eigen"}], ids=str)
+def test_discriminant_analysis_of_many_labellings_equals_scikit_learn(parameters, n_classes, data, features_below):
+    estimator = LinearDiscriminantAnalysis(**{"solver": "lsqr", **parameters})
+    targets = LABELLINGS[n_classes]
+    # Scores of three classes share a term that depends on the sample alone: only what it leaves alone compares.
+    chosen = of_metrics(n_classes) if n_classes == 2 else of_metrics(n_classes)[:2]
+    found, status = scores_by_kernel(estimator, data, targets, chosen, features_below=features_below)
+    np.testing.assert_array_equal(status, [0, 0, 0, -1])
+    expected = scores_one_by_one(estimator, data, targets, chosen)
+    assert np.ptp(expected[:3, 0], axis=1).min() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_discriminant_analysis_in_several_chunks_of_labellings():
+    targets, chosen = LABELLINGS[3], of_metrics(3)[:2]
+    order = np.random.default_rng(3).integers(0, N_LABELLINGS, 2 * (lda_null._TOGETHER // 3) + 5)
+    estimator = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    few = scores_by_kernel(estimator, "raw", targets, chosen)[0]
+    np.testing.assert_array_equal(scores_by_kernel(estimator, "raw", targets[order], chosen)[0], few[:, :, order])
+
+
+def test_spheres_without_scatter_within_classes_fail():
+    """Each sample is its class's mean: nothing is left to divide by."""
+    labellings, _ = pack_labellings(LABELLINGS[2], FOLDS, [CODES[metrics.accuracy]], classifier=True)
+    flat = block_of("standardised", np.inf)._replace(X=np.ones((P, N), np.float32))
+    null, status = np.zeros((len(SPHERES), 1, N_LABELLINGS)), np.zeros(len(SPHERES), np.int8)
+    with kernel_threads(1):
+        lda_null.lda_null(flat, labellings, 2, 0.1, null, status)
+    np.testing.assert_array_equal(status, [1, 1, 1, -1])
+    assert np.isnan(null).all()
 
 
 @every_ridge

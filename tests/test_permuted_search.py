@@ -60,6 +60,8 @@ SHARED = {
     "RidgeCV": (RidgeCV((0.1, 1.0, 10.0, 100.0)), None),
     "RidgeClassifierCV": (RidgeClassifierCV(), 2),
     "RidgeClassifierCV of three classes": (RidgeClassifierCV((1.0, 30.0)), 3),
+    "LDA": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), 2),
+    "LDA of three classes": (LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5), 3),
 }
 #: Compiled, one permutation after the other.
 LOOPED = {
@@ -75,7 +77,7 @@ LOOPED = {
     "GaussianNB": (GaussianNB(), 3),
     "NearestCentroid": (NearestCentroid(), 2),
     "correlation": (CorrelationClassifier(), 3),
-    "LDA": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), 2),
+    "LDA, automatic shrinkage": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), 2),
     "LDA with priors": (LinearDiscriminantAnalysis(priors=[0.4, 0.6]), 2),
     "DummyClassifier": (DummyClassifier(strategy="stratified", random_state=3), 2),
     "DummyRegressor": (DummyRegressor(), None),
@@ -233,10 +235,12 @@ def test_shared_permutations_say_nothing(name):
 
 
 WHY = {
-    "its factorisation depends on the labels, through class_weight or loss": [
+    "with these parameters its factorisation depends on the labels": [
         "LinearSVC, weights",
         "LinearSVC, hinge",
         "RidgeClassifier, weights",
+        "LDA, automatic shrinkage",
+        "LDA with priors",
     ],
     "through scikit-learn": list(GENERAL),
 }
