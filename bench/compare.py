@@ -103,8 +103,10 @@ def table(rows, n_spheres, voxel_size, repeats):
     return "\n".join(lines)
 
 
-def write_between_markers(path, text):
-    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+def write_between_markers(path, text, name="bench"):
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if begin not in path.read_text():
+        raise SystemExit(f"{path} has no {begin}")
     before, _, rest = path.read_text().partition(begin)
     _, _, after = rest.partition(end)
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}")

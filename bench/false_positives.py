@@ -28,7 +28,6 @@ SPHERES, ADJACENCY = sphere_neighbours(MASK, np.eye(4), 1.5), voxel_adjacency(MA
 MIDDLE = 129  # voxel (3, 3, 3)
 LABELS, RUNS = np.arange(N_SAMPLES) % 2, np.repeat(np.arange(N_RUNS), N_SAMPLES // N_RUNS)
 THRESHOLD = 2.0
-
 KINDS = {
     "RidgeClassifier": RidgeClassifier(),
     "LinearSVC": LinearSVC(),
@@ -107,7 +106,7 @@ def main():
     text = table(rates, arguments, (time.perf_counter() - began) / 60)
     print(text)
     if arguments.write:
-        write_between_markers(arguments.write, text)
+        write_between_markers(arguments.write, text, "false-positives")
 
 
 if __name__ == "__main__":
