@@ -14,7 +14,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut
-from sklearn.svm import LinearSVC
 
 from fastsl import cluster_inference, sphere_neighbours, voxel_adjacency
 from fastsl.analysis import Permutations, plan_analysis
@@ -28,11 +27,7 @@ SPHERES, ADJACENCY = sphere_neighbours(MASK, np.eye(4), 1.5), voxel_adjacency(MA
 MIDDLE = 129  # voxel (3, 3, 3)
 LABELS, RUNS = np.arange(N_SAMPLES) % 2, np.repeat(np.arange(N_RUNS), N_SAMPLES // N_RUNS)
 THRESHOLD = 2.0
-KINDS = {
-    "RidgeClassifier": RidgeClassifier(),
-    "LinearSVC": LinearSVC(),
-    "Ridge, of values": Ridge(),
-}
+KINDS = {"RidgeClassifier": RidgeClassifier(), "Ridge, of values": Ridge()}
 STATISTICS = ("one sphere, uncorrected", "largest score", "TFCE", "cluster extent", "cluster mass")
 
 
