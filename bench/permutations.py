@@ -69,8 +69,8 @@ def measure(brain, estimator, n_permutations, n, n_jobs, repeats):
     rng, most = np.random.default_rng(0), brain.X.shape[1]
     seconds(brain, estimator, 2, FEW, n_jobs)  # compiles
     few = seconds(brain, estimator, n_permutations, n // 4, n_jobs)
-    while 4 * n < most and (all_ := seconds(brain, estimator, n_permutations, n, n_jobs)) - few < SECONDS:
-        few, n = all_, 4 * n
+    while 4 * n < most and (many := seconds(brain, estimator, n_permutations, n, n_jobs)) - few < SECONDS:
+        few, n = many, 4 * n
     n_theirs = max(2, min(100, int(2 * SECONDS / brain.nilearn(estimator, rng, 2))))
     ours, theirs = [], []
     for _ in range(repeats):
