@@ -16,7 +16,7 @@ from sklearn.linear_model import (
     RidgeClassifierCV,
     RidgeCV,
 )
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
+from sklearn.model_selection import KFold, LeaveOneGroupOut, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
@@ -183,6 +183,19 @@ def test_any_block_size_scores_the_same(data, neighbours, whole, monkeypatch, es
     monkeypatch.setattr(search, "LARGEST_BLOCK", largest)
     monkeypatch.setattr(compiled, "SECONDS_A_BLOCK", seconds)
     np.testing.assert_array_equal(fold_scores(data["raw"], neighbours, estimator), whole(estimator, "raw"))
+
+
+@pytest.mark.parametrize("estimator", ["RidgeClassifier", "SVR"])
+def test_means_over_many_folds_do_not_depend_on_how_many_centres_there_are(data, neighbours, estimator):
+    """numpy sums more than seven numbers in another order where they follow each other in memory."""
+
+    def scores(source):
+        analysis = plan_analysis(LABELS, N_SAMPLES, ESTIMATORS[estimator], cv=KFold(10), scoring=weighted_sum)
+        return run_search(data["standardised"].copy(), source, analysis, 1, Progress(0, "test")).scores[0]
+
+    centres = np.arange(0, len(neighbours), 9)
+    alone = [scores(chosen(neighbours, np.array([centre])))[0] for centre in centres]
+    np.testing.assert_array_equal(alone, scores(neighbours)[centres])
 
 
 def test_block_sizes_are_what_the_test_above_says(monkeypatch):

@@ -184,7 +184,9 @@ def test_defaults_are_those_of_nilearn_but_for_n_jobs():
     nilearn = pytest.importorskip("nilearn.decoding")
     ours, theirs = SearchLight().get_params(), nilearn.SearchLight().get_params()
     assert {name for name in theirs if ours[name] != theirs[name]} == {"n_jobs"}
-    assert ours.keys() - theirs.keys() == {"min_voxels", "standardize", "keep_predictions", "keep_confusion"}
+    of_tests = {"n_permutations", "permutation_scheme", "tfce", "cluster_threshold", "connectivity", "keep_null"}
+    kept = {"keep_predictions", "keep_confusion"}
+    assert ours.keys() - theirs.keys() == {"min_voxels", "standardize"} | kept | of_tests
 
 
 def test_clone_takes_parameters_and_no_results():
