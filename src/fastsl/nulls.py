@@ -127,7 +127,7 @@ def plan_null(
     decoder = REGISTRY.get(type(estimator))
     others = [name for name, metric in of_metrics.items() if metric not in CODES]
     if decoder is None or decoder.null_plan is None:
-        why = "its factorisation depends on the labels"
+        why = "there is no form of it that permutations share"
     elif others:
         which = f"the score {others[0]!r}" if len(of_metrics) > 1 else "its score"
         why = f"{which} is not computed inside kernels"

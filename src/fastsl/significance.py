@@ -39,7 +39,7 @@ class Significance:
                 raise ValueError(f"{wanted[0]} needs permuted maps: set n_permutations, to 1000 for instance.")
         if not isinstance(self.tfce, bool | np.bool_ | Mapping):
             raise TypeError(f"tfce must be True, False or a dict of {', '.join(_TFCE)}, got {self.tfce!r}.")
-        if self.tfce:
+        if self.wants_tfce:
             enhancement(**self.enhancement)
         if self.cluster_threshold is not None:
             check_threshold(self.cluster_threshold)
@@ -51,10 +51,15 @@ class Significance:
 
     def _of_a_test(self) -> dict[str, bool]:
         return {
-            "tfce": bool(self.tfce),
+            "tfce": self.wants_tfce,
             "cluster_threshold": self.cluster_threshold is not None,
             "keep_null": self.folder is not None,
         }
+
+    @property
+    def wants_tfce(self) -> bool:
+        """Whether there is to be TFCE; an empty dict asks for it with the usual parameters."""
+        return isinstance(self.tfce, Mapping) or bool(self.tfce)
 
     @property
     def enhancement(self) -> dict[str, Any]:
@@ -74,20 +79,24 @@ class Significance:
     def settings(self) -> dict[str, Any]:
         """What a merge has to know, in words of JSON."""
         return {
-            "tfce": self.enhancement if self.tfce else False,
+            "tfce": self.enhancement if self.wants_tfce else False,
             "cluster_threshold": None if self.cluster_threshold is None else float(self.cluster_threshold),
             "connectivity": int(self.connectivity),
         }
 
     def keep(self, keep: Keep) -> Keep:
         """Have the maps kept that the test needs."""
-        return replace(keep, null_maps=bool(self.tfce) or self.cluster_threshold is not None, null_folder=self.folder)
+        return replace(keep, null_maps=self.wants_tfce or self.cluster_threshold is not None, null_folder=self.folder)
 
     def infer(self, result: SearchResult, inside: NDArray[np.bool_], n_jobs: int) -> list[ClusterInference]:
         """TFCE and clusters of every score, on the volume whose voxels ``inside`` are the centres."""
-        if result.null is None or result.null.maps is None or not (self.tfce or self.cluster_threshold is not None):
+        if (
+            result.null is None
+            or result.null.maps is None
+            or not (self.wants_tfce or self.cluster_threshold is not None)
+        ):
             return []
-        parameters = self.enhancement if self.tfce else {"dh": None}
+        parameters = self.enhancement if self.wants_tfce else {"dh": None}
         adjacency = voxel_adjacency(inside, self.connectivity)
         return [
             cluster_inference(
