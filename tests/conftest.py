@@ -33,9 +33,9 @@ def few_centres(phantom):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 64 spheres, each of which becomes a file."""
-    monkeypatch.setattr("fastsl.search._FIRST_BLOCK", 64)
-    monkeypatch.setattr("fastsl.search._LARGEST_BLOCK", 64)
-    monkeypatch.setattr("fastsl.search.SECONDS_A_BLOCK", 1e9)
+    monkeypatch.setattr("fastsl.compiled.FIRST_BLOCK", 64)
+    monkeypatch.setattr("fastsl.search.LARGEST_BLOCK", 64)
+    monkeypatch.setattr("fastsl.compiled.SECONDS_A_BLOCK", 1e9)
     monkeypatch.setattr("fastsl.checkpoint.SECONDS_A_FILE", 0.0)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from fastsl import checkpoint, search
+from fastsl import checkpoint, compiled, general, search
 from fastsl.cli import main
 from fastsl.compiled import CompiledEngine
 from fastsl.general import GeneralEngine
@@ -17,8 +17,8 @@ SECONDS = float(os.environ.get("SLOWED_SECONDS", "0.1"))
 
 if __name__ == "__main__":
     checkpoint.SECONDS_A_FILE = 0.0
-    search._FIRST_BLOCK = search._LARGEST_BLOCK = SPHERES
-    search.SECONDS_A_BLOCK = 1e9
+    compiled.FIRST_BLOCK = general.FIRST_BLOCK = search.LARGEST_BLOCK = SPHERES
+    compiled.SECONDS_A_BLOCK = GeneralEngine.seconds_a_block = 1e9
     for engine in (CompiledEngine, GeneralEngine):
 
         def slow(self, neighbours, quick=engine.__call__):

@@ -6,6 +6,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 
 import fastsl
 from fastsl import SearchLight
@@ -49,6 +50,24 @@ OPTIONS = {
         ["--scoring", "accuracy", "roc_auc", "--standardize", "--keep-confusion"],
         ["scores_accuracy.nii.gz", "scores_roc_auc.nii.gz", "confusion.npy"],
     ),
+    "permutations": (
+        [
+            "--permutations",
+            "30",
+            "--estimator",
+            "ridge_classifier",
+            "--tfce",
+            "--cluster-threshold",
+            "2",
+            "--keep-null",
+        ],
+        [f"{name}.nii.gz" for name in ("scores", "p_unc", "p_fwe", "z", "tfce", "p_tfce", "clusters")]
+        + ["null_max.npy", "null.npy"],
+    ),
+    "permutations one by one": (
+        ["--permutations", "3", "--estimator", "gnb", "--scoring", "accuracy", "roc_auc"],
+        ["p_fwe_accuracy.nii.gz", "z_roc_auc.nii.gz", "null_max_roc_auc.npy"],
+    ),
 }
 
 
@@ -63,15 +82,15 @@ def test_shards_in_any_order_become_one_run_bit_for_bit(run, tmp_path, capsys, c
     assert {path.name for path in many.iterdir()} == {"checkpoint"}
     assert main(["merge", str(many)]) == 0
     said = capsys.readouterr()
-    assert said.err == ""
+    assert "one by one" in case or said.err == ""
     assert "1912 spheres merged in" in said.out
     assert "Processors that took part: " in said.out
     for name in [*names, "n_voxels.nii.gz"]:
         np.testing.assert_array_equal(array(many, name), array(one, name), err_msg=name)
     whole = {path.name for path in one.iterdir()}
     assert {path.name for path in many.iterdir()} == {*whole, "checkpoint"}
-    if case == "predictions":
-        assert (many / "predictions.tsv").read_bytes() == (one / "predictions.tsv").read_bytes()
+    for table in one.glob("*.tsv"):
+        assert (many / table.name).read_bytes() == table.read_bytes()
     merged, single = result(many), result(one)
     assert merged["merged"].keys() == {"processors", "hosts", "missing"}
     assert sum(merged["merged"]["processors"].values()) == 1912
@@ -344,3 +363,44 @@ def test_labels_of_objects_are_merged(phantom, tmp_path):
     merged = fastsl.merge(tmp_path)
     np.testing.assert_array_equal(merged.confusion_, searchlight.confusion_)
     assert merged.classes_.tolist() == searchlight.classes_.tolist()
+
+
+def permuted(phantom, tmp_path, **changes):
+    """A search with permutations in two shards; the first is fitted."""
+    arguments = {
+        "radius": RADIUS,
+        "estimator": RidgeClassifier(),
+        "n_permutations": 19,
+        "tfce": True,
+        "cluster_threshold": 2.0,
+        "checkpoint": tmp_path / "shards",
+    }
+    searchlight = SearchLight(phantom.mask_img, **{**arguments, **changes})
+    return searchlight.fit(phantom.img, phantom.labels["condition"], shard=(1, 2))
+
+
+def test_a_shard_knows_nothing_of_the_largest_score_of_the_whole(phantom, tmp_path):
+    shard = permuted(phantom, tmp_path)
+    for name in ("p_values_fwe_", "tfce_", "p_values_tfce_", "clusters_", "cluster_labels_"):
+        assert getattr(shard, name) is None
+    assert len(shard.p_values_) == len(shard.z_scores_) == shard.n_elements_ < 1912
+    with pytest.raises(AttributeError, match="all centres, not a shard"):
+        shard.p_values_fwe_img_  # noqa: B018
+
+
+def test_shards_of_other_permutations_are_foreign(phantom, tmp_path):
+    shard = permuted(phantom, tmp_path).set_params(random_state=1)
+    with pytest.raises(ValueError, match="blocks of another analysis, .* what differs: permuted"):
+        shard.fit(phantom.img, phantom.labels["condition"], shard=(2, 2))
+
+
+def test_maps_with_holes_have_no_family_wise_p(phantom, tmp_path):
+    shard = permuted(phantom, tmp_path)
+    with pytest.warns(RuntimeWarning, match="the map has holes"):
+        merged = fastsl.merge(tmp_path / "shards", allow_missing=True, keep_null=tmp_path / "null")
+    np.testing.assert_array_equal(merged.p_values_[: shard.n_elements_], shard.p_values_)
+    assert np.isnan(merged.p_values_[shard.n_elements_ :]).all()
+    assert np.isnan(merged.null_maps_[:, shard.n_elements_ :]).all()
+    assert merged.p_values_fwe_ is None
+    assert merged.tfce_ is None
+    assert merged.null_maps_.shape == (19, 1912)

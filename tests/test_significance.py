@@ -196,7 +196,7 @@ def test_only_what_is_asked_for_is_there(phantom, few_centres):
     clusters = fit(phantom, process_mask_img=few_centres, cluster_threshold=2.0)
     assert all(getattr(clusters, name) is None for name in OF_TFCE)
     assert all(getattr(clusters, name) is not None for name in OF_CLUSTERS)
-    with pytest.raises(AttributeError, match="no such map: fit with n_permutations, and for TFCE with tfce=True"):
+    with pytest.raises(AttributeError, match="no such map: it needs n_permutations, TFCE tfce=True"):
         _ = clusters.tfce_img_
 
 
