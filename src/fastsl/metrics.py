@@ -59,7 +59,12 @@ def balanced_accuracy(held_out: HeldOut) -> Scores:
     counts, _ = confusion(held_out)
     present = counts.sum(axis=(0, 2)) > 0
     recall = np.diagonal(counts, axis1=1, axis2=2)[:, present] / counts.sum(axis=2)[:, present]
-    return recall.mean(axis=1)
+    return _mean_of_rows(recall)
+
+
+def _mean_of_rows(values: NDArray[np.float64]) -> Scores:
+    """Mean of each row, in an order that does not depend on how many there are: numpy's follows the layout."""
+    return np.asarray(np.ascontiguousarray(values).mean(axis=1))
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
@@ -141,7 +146,7 @@ def neg_log_loss(held_out: HeldOut) -> Scores:
         )
     eps = np.finfo(np.float64).eps
     of_true = held_out.probability[:, np.arange(len(held_out.y_true)), np.searchsorted(classes, held_out.y_true)]
-    return np.log(np.clip(of_true, eps, 1 - eps)).mean(axis=1)
+    return _mean_of_rows(np.log(np.clip(of_true, eps, 1 - eps)))
 
 
 def _errors(held_out: HeldOut) -> NDArray[np.float64]:
@@ -154,12 +159,14 @@ def r2(held_out: HeldOut) -> Scores:
     if len(y) < 2:
         return np.full(len(held_out.values), np.nan)
     residual = (_errors(held_out) ** 2).sum(axis=1)
+    y = y - y[0]  # equal values then leave exactly 0
     return _explained(residual, ((y - y.mean()) ** 2).sum())
 
 
 def explained_variance(held_out: HeldOut) -> Scores:
     """1 - variance of the errors / variance of y, over the test samples."""
-    return _explained(_errors(held_out).var(axis=1), held_out.y_true.astype(np.float64).var())
+    y = held_out.y_true.astype(np.float64)
+    return _explained(_errors(held_out).var(axis=1), (y - y[0]).var())
 
 
 def _explained(residual: Scores, total: float) -> Scores:

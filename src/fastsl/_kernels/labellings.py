@@ -26,7 +26,7 @@ class Labellings(NamedTuple):
 
 @helper
 def add_scores(labellings, fold, labelling, values, true, sums):
-    """Add the scores of a fold's ``values`` (n_columns, n_test) to ``sums`` (n_scores, n_labellings).
+    """Add the scores of a fold's ``values`` (n_columns, at least n_test) to ``sums`` (n_scores, n_labellings).
 
     ``true`` is work space (n_test,). Sums are divided by the number of folds at the end, as a mean is: else rounding
     would decide whether a permuted score reaches an observed one that it equals.
@@ -35,7 +35,7 @@ def add_scores(labellings, fold, labelling, values, true, sums):
     for k in range(last - first):
         true[k] = labellings.true[labelling, labellings.test[first + k]]
     for s in range(labellings.codes.shape[0]):
-        sums[s, labelling] += score_fold(labellings.codes[s], values, true[: last - first])
+        sums[s, labelling] += score_fold(labellings.codes[s], values[:, : last - first], true[: last - first])
 
 
 @helper

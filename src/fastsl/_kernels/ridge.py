@@ -19,8 +19,8 @@ from fastsl._runtime.jit import entry, helper
 def ridge_gram(sphere, problems, alphas, M, A, rows, out):
     """All folds from one inverse: with M = A^-1, c = M t and R the samples a fold does not train on,
 
-        f_R = t_R - z,    z = (M_RR)^-1 c_R                             held out
-        c'_T = c_T - M_TR z,    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT      the fold's own c and M
+        f_R = -(M_RR)^-1 M_RT t_T                                       held out
+        c'_T = c_T - M_TR (t_R - f_R),    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT      the fold's own c and M
         f_T = t_T - alpha D_T c'_T                                       fitted
         leave-one-out residual of i in T: c'_i / M'_ii
 
@@ -29,7 +29,7 @@ def ridge_gram(sphere, problems, alphas, M, A, rows, out):
     """
     n_folds, n = problems.train.shape
     best = np.full(n_folds, np.inf)
-    c, z, S = np.empty((problems.targets.shape[0], n)), np.empty((most_targets(problems), n)), np.empty(n, np.int64)
+    c, f, S = np.empty((problems.targets.shape[0], n)), np.empty((most_targets(problems), n)), np.empty(n, np.int64)
     for alpha in alphas:
         for fold in range(n_folds):
             if problems.of_fold[fold] == problems.of_fold[fold + 1]:
@@ -44,15 +44,15 @@ def ridge_gram(sphere, problems, alphas, M, A, rows, out):
                     for j in range(c.shape[1]):
                         for i in range(c.shape[1]):
                             c[t, i] += problems.targets[t, j] * M[j, i]
-            r = _held_out_residuals(problems, fold, M, c, A, z, S)
+            r = _held_out(problems, fold, M, A, f, S)
             if r < 0:
                 return 1
             if len(alphas) > 1:
-                error = _loo_error(problems, fold, D, M, c, A, rows, z, S[:r])
+                error = _loo_error(problems, fold, D, M, c, A, rows, f, S[:r])
                 if not error < best[fold]:
                     continue
                 best[fold] = error
-            _write_fold(problems, fold, alpha, D, M, c, z, S[:r], out)
+            _write_fold(problems, fold, alpha, D, M, c, f, S[:r], out)
     return 0
 
 
@@ -81,10 +81,14 @@ def inverse(sphere, alpha, D, M, rows):
 
 
 @helper
-def _held_out_residuals(problems, fold, M, c, A, z, R):
-    """List R, factor M_RR into A and solve for z, one row a target of the fold. Returns len(R), or -1."""
-    r = 0
-    for i in range(M.shape[0]):
+def _held_out(problems, fold, M, A, f, R):
+    """List R, factor M_RR into A and write f_R, one row a target of the fold. Returns len(R), or -1.
+
+    t_R has no part in it, not even one that cancels: where f is small against t, in a sphere of empty voxels say, the
+    rounding of t_R would tell its sign.
+    """
+    r, n = 0, M.shape[0]
+    for i in range(n):
         if not problems.train[fold, i]:
             R[r] = i
             r += 1
@@ -95,15 +99,29 @@ def _held_out_residuals(problems, fold, M, c, A, z, R):
         return -1
     first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
     for q in range(first, last):
+        row, target = f[q - first], problems.targets[problems.target[q]]
         for a in range(r):
-            z[q - first, a] = c[problems.target[q], R[a]]
+            row[a] = 0.0
+        for i in range(n):
+            if problems.train[fold, i]:
+                for a in range(r):
+                    row[a] -= target[i] * M[i, R[a]]
     if r > 0:
-        cholesky_solve(A, r, z, last - first)
+        cholesky_solve(A, r, f, last - first)
     return r
 
 
 @helper
-def _loo_error(problems, fold, D, M, c, A, rows, z, R):
+def _own_c(problems, target, c, M, f, R, i):
+    """c' of the training sample i."""
+    own = c[target, i]
+    for a in range(R.shape[0]):
+        own -= M[i, R[a]] * (problems.targets[target, R[a]] - f[a])
+    return own
+
+
+@helper
+def _loo_error(problems, fold, D, M, c, A, rows, f, R):
     n, r = M.shape[0], R.shape[0]
     first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
     m = 0
@@ -122,28 +140,23 @@ def _loo_error(problems, fold, D, M, c, A, rows, z, R):
                 diagonal -= M[i, R[a]] * rows[m, a]
             m += 1
             for q in range(first, last):
-                residual = c[problems.target[q], i]
-                for a in range(r):
-                    residual -= M[i, R[a]] * z[q - first, a]
+                residual = _own_c(problems, problems.target[q], c, M, f[q - first], R, i)
                 error += (residual / diagonal) ** 2 / D[i]
     return error
 
 
 @helper
-def _write_fold(problems, fold, alpha, D, M, c, z, R, out):
+def _write_fold(problems, fold, alpha, D, M, c, f, R, out):
     first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
     for q in range(first, last):
         target, place = problems.target[q], problems.out_ptr[q]
         for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
-            residual = c[target, i]
+            if problems.train[fold, i]:
+                own = _own_c(problems, target, c, M, f[q - first], R, i)
+                out[place] = problems.targets[target, i] - alpha * D[i] * own
             for a in range(R.shape[0]):
                 if R[a] == i:
-                    residual = z[q - first, a]
-                    break
-                residual -= M[i, R[a]] * z[q - first, a]
-            if problems.train[fold, i]:
-                residual *= alpha * D[i]
-            out[place] = problems.targets[target, i] - residual
+                    out[place] = f[q - first, a]
             place += 1
 
 

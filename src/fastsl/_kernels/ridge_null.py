@@ -1,13 +1,13 @@
 """Ridge regression of many labellings in one sphere: the factorisation does not depend on the labels.
 
-With M the inverse of :mod:`fastsl._kernels.ridge` and the targets of all labellings as rows of T, for each fold with
-R the samples that it does not train on,
+With M the inverse of :mod:`fastsl._kernels.ridge`, the targets of all labellings as rows of T, and for each fold R the
+samples that it does not train on and S those that it does,
 
-    C = T M,    Z = C_R (M_RR)^-1,    F_R = T_R - Z                     held out, all labellings at once
+    F_R = -T_S M_SR (M_RR)^-1                                           held out, all labellings at once
 
 and of several penalties each labelling takes in each fold the one with the smallest leave-one-out residuals,
 
-    E = (C_T - Z M_RT) / M'_TT,    M'_TT = M_TT - M_TR (M_RR)^-1 M_RT
+    E = (C_S - (T_R - F_R) M_RS) / M'_SS,    C = T M,    M'_SS = M_SS - M_SR (M_RR)^-1 M_RS
 
 Of spheres with few voxels M comes from their features. From their Gram matrix, which is singular, it would lose digits
 where the penalty is small against it: null and observed scores must be equally exact.
@@ -30,13 +30,15 @@ _TOGETHER = 128
 
 
 class Space(NamedTuple):
-    """Work space for some labellings, with t targets in all. Rows of Z, E and M_RT follow each other without gaps."""
+    """Work space for some labellings, with t targets in all. Flat arrays are cut to matrices without gaps."""
 
     M: NDArray[np.float64]  # (n_alphas, n, n)
-    C: NDArray[np.float64]  # (n_alphas, t, n)
-    Z: NDArray[np.float64]  # (t * n,)
+    C: NDArray[np.float64]  # (n_alphas, t, n); empty for one penalty
+    T: NDArray[np.float64]  # (t * n,) T_S
+    F: NDArray[np.float64]  # (t * n,) F_R
     E: NDArray[np.float64]  # (t * n,)
-    M_RT: NDArray[np.float64]  # (n * n,)
+    M_SR: NDArray[np.float64]  # (n * n,)
+    M_RS: NDArray[np.float64]  # (n * n,)
     rows: NDArray[np.float64]  # (n, n)
     A: NDArray[np.float64]  # (n, n)
     values: NDArray[np.float64]  # (t, n_test)
@@ -50,9 +52,11 @@ def _space(labellings, n_alphas):
     t = n_labellings * n_columns
     return Space(
         np.empty((n_alphas, n, n)),
-        np.empty((n_alphas, t, n)),
+        np.empty((n_alphas if n_alphas > 1 else 0, t, n)),
         np.empty(t * n),
         np.empty(t * n),
+        np.empty(t * n),
+        np.empty(n * n),
         np.empty(n * n),
         np.empty((n, n)),
         np.empty((n, n)),
@@ -97,37 +101,44 @@ def _list(train, chosen, out):
 
 
 @helper
-def _held_out(M, C, R, A, Z):
-    """Factor M_RR into A; Z = C_R (M_RR)^-1. Returns 1 where M_RR is not positive definite."""
-    r = R.shape[0]
+def _held_out(M, T_S, S, R, space, F):
+    """Factor M_RR into ``space.A``; F (t, r) gets F_R. Returns 1 where M_RR is not positive definite.
+
+    T_R has no part in it: see :func:`fastsl._kernels.ridge._held_out`.
+    """
+    r, m = R.shape[0], S.shape[0]
+    M_SR = space.M_SR[: m * r].reshape(m, r)
     for a in range(r):
         for b in range(a, r):
-            A[a, b] = M[R[a], R[b]]
-        for t in range(C.shape[0]):
-            Z[t, a] = C[t, R[a]]
-    if cholesky(A, r) != 0:
+            space.A[a, b] = M[R[a], R[b]]
+        for j in range(m):
+            M_SR[j, a] = -M[S[j], R[a]]
+    if cholesky(space.A, r) != 0:
         return 1
-    cholesky_solve(A, r, Z, C.shape[0])
+    multiply(T_S, M_SR, F)
+    cholesky_solve(space.A, r, F, F.shape[0])
     return 0
 
 
 @helper
-def _loo_errors(M, C, S, R, Z, space, errors):
-    """Sum of the squared leave-one-out residuals of each labelling, from the factor in ``space.A`` and from Z."""
+def _loo_errors(M, C, T, S, R, F, space, errors):
+    """Sum of the squared leave-one-out residuals of each labelling, from the factor in ``space.A`` and from F."""
     t, m, r = C.shape[0], S.shape[0], R.shape[0]
-    M_RT = space.M_RT[: r * m].reshape(r, m)
-    E = space.E[: t * m].reshape(t, m)
+    M_RS = space.M_RS[: r * m].reshape(r, m)
+    E, Z = space.E[: t * m].reshape(t, m), np.empty((t, r))
     for a in range(r):
         for j in range(m):
-            M_RT[a, j] = M[R[a], S[j]]
+            M_RS[a, j] = M[R[a], S[j]]
             space.rows[j, a] = M[R[a], S[j]]
-    multiply(Z, M_RT, E)
+        for k in range(t):
+            Z[k, a] = T[k, R[a]] - F[k, a]
+    multiply(Z, M_RS, E)
     cholesky_solve(space.A, r, space.rows, m)
     errors[:] = 0.0
     for j in range(m):
         diagonal = M[S[j], S[j]]
         for a in range(r):
-            diagonal -= M_RT[a, j] * space.rows[j, a]
+            diagonal -= M_RS[a, j] * space.rows[j, a]
         for k in range(t):
             errors[k * errors.shape[0] // t] += ((C[k, S[j]] - E[k, j]) / diagonal) ** 2
 
@@ -137,7 +148,7 @@ def _decode_fold(labellings, fold, T, space, places):
     """Held-out values of a fold, each labelling's with its best penalty. T (t, n) are the targets."""
     train, t = labellings.train[fold], T.shape[0]
     R, S = _list(train, False, places[0]), _list(train, True, places[1])
-    place, r = places[2], R.shape[0]
+    place, r, m = places[2], R.shape[0], S.shape[0]
     for a in range(r):
         place[R[a]] = a
     n_columns = labellings.targets.shape[1]
@@ -146,17 +157,19 @@ def _decode_fold(labellings, fold, T, space, places):
     errors[:] = 0.0
     space.values[:] = np.nan
     tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
-    Z = space.Z[: t * r].reshape(t, r)
+    T_S, F = space.T[: t * m].reshape(t, m), space.F[: t * r].reshape(t, r)
+    for k in range(t):
+        for j in range(m):
+            T_S[k, j] = T[k, S[j]]
     for a in range(space.M.shape[0]):
-        C = space.C[a, :t]
-        if _held_out(space.M[a], C, R, space.A, Z) != 0:
+        if _held_out(space.M[a], T_S, S, R, space, F) != 0:
             return 1
         if space.M.shape[0] > 1:
-            _loo_errors(space.M[a], C, S, R, Z, space, errors)
+            _loo_errors(space.M[a], space.C[a, :t], T, S, R, F, space, errors)
         for k in range(t):
             if errors[k // n_columns] < best[k // n_columns]:
                 for j in range(tested.shape[0]):
-                    space.values[k, j] = T[k, tested[j]] - Z[k, place[tested[j]]]
+                    space.values[k, j] = F[k, place[tested[j]]]
         for labelling in range(best.shape[0]):
             best[labelling] = min(best[labelling], errors[labelling])
     return 0
@@ -179,7 +192,7 @@ def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
     for start in range(0, n_labellings, together):
         stop = min(n_labellings, start + together)
         T = labellings.targets[start:stop].reshape((stop - start) * n_columns, n)
-        for a in range(len(alphas)):
+        for a in range(space.C.shape[0]):
             multiply(T, space.M[a], space.C[a, : T.shape[0]])
         for fold in range(n_folds):
             if _decode_fold(labellings, fold, T, space, places) != 0:

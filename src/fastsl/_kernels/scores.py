@@ -16,6 +16,10 @@ def score_fold(code, values, true):
 
     One column for two classes (positive: class 1) and for a regression, else one a class.
     """
+    for k in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            if np.isnan(values[k, i]):
+                return np.nan
     if code == ACCURACY:
         return _accuracy(values, true)
     if code == BALANCED_ACCURACY:
@@ -101,11 +105,13 @@ def _r2(value, true):
     """1 - sum(error^2) / sum((y - mean(y))^2)"""
     if len(true) < 2:
         return np.nan
+    # Less the first, so that equal values leave exactly 0.
     mean, total = 0.0, 0.0
     for i in range(len(true)):
-        mean += true[i] / len(true)
+        mean += true[i] - true[0]
+    mean /= len(true)
     for i in range(len(true)):
-        total += (true[i] - mean) ** 2
+        total += (true[i] - true[0] - mean) ** 2
     error = _squared_error(value, true)
     if total == 0.0:
         return 1.0 if error == 0.0 else 0.0
