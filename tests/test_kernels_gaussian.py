@@ -59,8 +59,7 @@ def launch(tabulate, kernel, X, fewest, n_columns, *arguments, **options):
     made = [make(entries) for make in arguments]
 
     def decode(part, table, out, status):
-        sums = table.sums if kernel is bayes.naive_bayes else table.sums.rows
-        kernel(part, table.shift, table.voxels, sums, entries, *made, out, status)
+        kernel(part, table.shift, table.voxels, table.sums, entries, *made, out, status)
 
     with kernel_threads(1):
         BySums(entries, n_out, tabulate, decode, slopes=True)(block_of(X, **options), out, status)
@@ -201,6 +200,25 @@ def run_bayes(blocks, smoothing=1e-9):
     return np.concatenate(rows)
 
 
+def run_centroid(blocks):
+    """The same for centroids: what predicts, and the scores."""
+    entries, outputs = class_folds(Y, FOLDS, 2, None, 2)
+    n_out, by_distance = row_length(outputs, FOLDS), np.ones(len(FOLDS), bool)
+
+    def decode(part, table, out, status):
+        centroid.nearest_centroid(
+            part, table.shift, table.voxels, table.sums, entries, zeros(entries), by_distance, out, status
+        )
+
+    run, rows = BySums(entries, n_out, centroid.tabulate_centroids, decode, slopes=False), []
+    with kernel_threads(1):
+        for block in blocks:
+            out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
+            run(block, out, status)
+            rows.append(out)
+    return np.concatenate(rows)
+
+
 @pytest.mark.parametrize("table_bytes", [1, 3 * 64 * 1000, 10**9], ids=["one sphere", "some segments", "all"])
 def test_results_do_not_depend_on_the_room_for_tables(table_bytes, monkeypatch):
     X = wide_data(5 * SEGMENT + 7)
@@ -224,3 +242,21 @@ def test_sums_agree_with_voxel_by_voxel(smoothing, monkeypatch):
             expected = naive_bayes(X[:, sphere].astype(float), fold, smoothing)
             row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
             np.testing.assert_allclose(row, expected, rtol=1e-9)
+
+
+def test_voxels_of_another_scale_cost_their_neighbours_nothing():
+    X = wide_data(2 * SEGMENT)
+    members = [np.arange(10, 40), np.arange(50, 60), np.arange(70, 100)]
+    expected = run_bayes([wide_block(X, members)], 1e-6), run_centroid([wide_block(X, members)])
+    X[:, 5] *= 1e-17  # its derivative is beyond float32
+    X[:, 66] *= 1e-5
+    X[:, 45] *= 1e8
+    found = run_bayes([wide_block(X, members)], 1e-6), run_centroid([wide_block(X, members)])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    inside = [np.array([3, 5, 7]), np.arange(40, 70)]
+    for c, sphere in enumerate(inside):
+        alone = [wide_block(np.ascontiguousarray(X[:, sphere]), [np.arange(len(sphere))])]
+        whole = [wide_block(X, inside)]
+        np.testing.assert_allclose(run_bayes(whole)[c], run_bayes(alone)[0], rtol=1e-9)
+        np.testing.assert_allclose(run_centroid(whole)[c], run_centroid(alone)[0], rtol=1e-9)

@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 
 import naive
 from fastsl import metrics
-from fastsl._kernels import lda_null, ridge_null, svm_null
+from fastsl._kernels import lda_null, ridge_null, scores, svm_null
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY
@@ -294,3 +294,47 @@ def test_labels_of_any_kind_pack_alike():
         found, _ = pack_labellings(words[LABELLINGS[3]], FOLDS, codes, classifier=True)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [Ridge(), RidgeClassifier(), RidgeClassifierCV(ALPHAS)], ids=repr)
+@pytest.mark.parametrize("scale", [0.0, 1e-13])
+def test_labels_that_are_held_out_tell_nothing_where_voxels_tell_nothing(kind, scale):
+    """Held-out values far below 1 must not hold the rounding of the targets."""
+    n_classes = 3 if is_classifier(kind) else None
+    targets = LABELLINGS[n_classes]
+    chosen = (metrics.accuracy,) if n_classes else (metrics.r2,)
+    codes = [CODES[metric] for metric in chosen]
+    labellings, _ = pack_labellings(targets, FOLDS, codes, classifier=bool(n_classes))
+    plan = REGISTRY[type(kind)].null_plan(kind, labellings)
+    block = block_of("standardised", plan.intercept)
+    block = block._replace(X=(scale * block.X).astype(np.float32))
+    null, status = np.empty((len(SPHERES), 1, len(targets))), np.empty(len(SPHERES), np.int8)
+    with kernel_threads(1):
+        plan.run(block, null, status)
+    for labelling, y in enumerate(targets):
+        folds = [held_out(kind, scale * whole("standardised")[:, :3], y, *fold) for fold in FOLDS]
+        expected = np.mean([chosen[0](one) for one in folds])
+        np.testing.assert_allclose(null[:3, 0, labelling], expected, rtol=1e-6)
+
+
+def test_one_labelling_that_fails_leaves_the_others():
+    labellings, _ = pack_labellings(LABELLINGS[2], FOLDS, [CODES[metrics.accuracy]], classifier=True)
+    targets = labellings.targets.copy()
+    targets[3] *= 1e200  # no margin of 1 fits these: active sets do not stand still
+    null, status = np.zeros((len(SPHERES), 1, N_LABELLINGS)), np.zeros(len(SPHERES), np.int8)
+    with kernel_threads(1):
+        svm_null.svc_squared_hinge_null(
+            block_of("standardised", 1.0), labellings._replace(targets=targets), np.full(N, 0.5), null, status
+        )
+    np.testing.assert_array_equal(status, [0, 0, 0, -1])
+    np.testing.assert_array_equal(np.isnan(null[:3, 0]), np.tile(np.arange(N_LABELLINGS) == 3, (3, 1)))
+
+
+def test_r2_of_values_that_are_all_alike_is_no_rounding():
+    """Six times a sixth of a value is not that value."""
+    for value in (1.0, 0.1, 6.0, 1e6 + 0.3):
+        for n in (3, 6, 10, 49):
+            true, values = np.full(n, value), np.linspace(0, 1, n)[None]
+            assert scores.score_fold(scores.R2, values, true) == 0.0
+            assert metrics.r2(HeldOut(true, values[:, :, None])) == 0.0
+            assert metrics.explained_variance(HeldOut(true, values[:, :, None])) == 0.0

@@ -390,7 +390,7 @@ def test_a_shard_knows_nothing_of_the_largest_score_of_the_whole(phantom, tmp_pa
 
 def test_shards_of_other_permutations_are_foreign(phantom, tmp_path):
     shard = permuted(phantom, tmp_path).set_params(random_state=1)
-    with pytest.raises(ValueError, match="blocks of another analysis, .* what differs: permuted"):
+    with pytest.raises(ValueError, match=r"blocks of another analysis, .* what differs: permuted"):
         shard.fit(phantom.img, phantom.labels["condition"], shard=(2, 2))
 
 

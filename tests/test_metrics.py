@@ -310,3 +310,20 @@ REGRESSION = HeldOut(np.arange(4.0), np.zeros((2, 4, 1)), None)
 def test_scores_that_do_not_fit(name, case, message):
     with pytest.raises(ValueError, match=message):
         METRICS[name](case)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_scores_of_a_sphere_do_not_depend_on_how_many_there_are(name):
+    """numpy adds rows in another order where they lie otherwise in memory: not all layouts are those of one sphere."""
+    n_test, generator = 37, np.random.default_rng(4)
+    kind, classes = HeldOut, None
+    y_true, n_columns = generator.standard_normal(n_test), 1
+    if name in CLASSIFIER_METRICS:
+        n_columns = 1 if name in ("roc_auc", "precision", "recall", "f1") else 11
+        kind, classes = LogOdds, np.arange(max(2, n_columns))
+        y_true = generator.permutation(np.arange(n_test) % len(classes))
+    columns = generator.standard_normal((20, n_columns, n_test))  # as decoders lay them out
+    whole = score(METRICS[name], kind(y_true, columns.transpose(0, 2, 1), classes))
+    for centre in range(20):
+        one = columns[centre : centre + 1].copy().transpose(0, 2, 1)
+        assert score(METRICS[name], kind(y_true, one, classes))[0] == whole[centre]

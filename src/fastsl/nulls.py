@@ -28,8 +28,6 @@ CODES: dict[Metric, int] = {
     metrics.neg_mean_squared_error: scores.NEG_MEAN_SQUARED_ERROR,
     metrics.neg_mean_absolute_error: scores.NEG_MEAN_ABSOLUTE_ERROR,
 }
-#: Plans of permutations that are kept from block to block: together some hundred MB at most.
-_MOST_PLANNED = 4_000_000
 
 
 class Null(Protocol):
@@ -90,13 +88,16 @@ class LoopedNull:
         n_centres = len(block.indptr) - 1
         null = np.empty((len(self._metrics), self._n_permutations, n_centres))
         status = np.empty(n_centres, np.int8)
+        plan: Plan | None = None
         for permutation in range(self._n_permutations):
             stop_if_asked()  # a block may take longer than a job has from its signal to its end
             try:
-                plan = self._plan_of(permutation)
+                # Both live until the one has handed its tables on to the other.
+                alive = plan, self._plan_of(permutation)
             except ValueError:  # permuted labels leave a fold that cannot be trained: it counts as reaching every score
                 null[:, permutation] = np.nan
                 continue
+            plan = alive[1]
             out = np.empty((n_centres, plan.n_out))
             plan.run(block, out, status)
             null[:, permutation] = list(self._scores(plan, out))
@@ -140,8 +141,6 @@ def plan_null(
         if labellings is not None:
             why = "with these parameters its factorisation depends on the labels"
     plan_of = functools.partial(_plan_one, plan, estimator, permuted, folds)
-    if permuted.size * len(folds) <= _MOST_PLANNED:
-        plan_of = functools.lru_cache(maxsize=None)(plan_of)  # type: ignore[assignment]
     return LoopedNull(plan_of, len(permuted), of_metrics, why)
 
 

@@ -28,8 +28,9 @@ _LOG_TWO_PI = np.log(2.0 * np.pi)
 _SMALL, _LARGE = 1e-150, 1e150
 #: Largest part of a variance that may be added to it in first order.
 _FIRST_ORDER = 1e-5
-#: Larger squares (a test sample some hundred deviations off) would cost a voxel's neighbours in a prefix sum digits.
-_LARGEST_SQUARE = 1e5
+#: Larger squares (a test sample some hundred deviations off) would cost a voxel's neighbours in a prefix sum digits,
+#: and so would a variance below this part of the segment's median, or so small that dE is beyond float32.
+_LARGEST_SQUARE, _SMALLEST_PART, _SMALLEST_VARIANCE = 1e5, 1e-4, 1e-30
 
 
 class Sums(NamedTuple):
@@ -74,11 +75,23 @@ def _bayes_row(voxels, sums, folds, v):
 
 
 @helper
+def _leave_out(sums, start, stop):
+    """Take voxels out of the sums of a segment whose variances are too small for their neighbours'."""
+    limit = max(_SMALLEST_VARIANCE, _SMALLEST_PART * np.median(sums.least[start:stop]))
+    for v in range(start, stop):
+        if sums.least[v] < limit:
+            sums.least[v] = 0.0
+            sums.rows[v] = 0.0
+            sums.slopes[v] = 0.0
+
+
+@helper
 def _bayes_segment(X, segment, place, folds, voxels, sums):
     first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
     for v in range(first, last):
         measure_voxel(X[v], folds, voxels, v + place)
         _bayes_row(voxels, sums, folds, v + place)
+    _leave_out(sums, first + place, last + place)
     accumulate(sums.rows[first + place : last + place])
     accumulate(sums.slopes[first + place : last + place])
 

@@ -14,11 +14,13 @@ from fastsl._kernels.additive import SEGMENT, accumulate, add_members
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
 
+#: A voxel whose largest square is more than this times the segment's median is added to a sphere by itself.
+_LARGEST_TIMES = 1e6
+
 
 @helper
-def _centroid_row(voxels, rows, folds, v):
+def _centroid_row(voxels, folds, v, row):
     """A voxel's part of what predicts, and of the scores: in units of its deviation within classes."""
-    row = rows[v]
     row[:] = 0.0
     for fold in range(folds.first.shape[0] - 1):
         first, last = folds.first[fold], folds.first[fold + 1]
@@ -37,23 +39,41 @@ def _centroid_row(voxels, rows, folds, v):
 
 
 @helper
-def _centroid_segment(X, segment, place, folds, voxels, rows):
+def _leave_out(sums, start, stop):
+    """Take voxels out of the sums of a segment beside whose squares those of their neighbours would lose digits.
+
+    ``sums.least`` is 0 for these, else 1.
+    """
+    largest = np.zeros(stop - start)
+    for v in range(start, stop):
+        for j in range(sums.rows.shape[1]):
+            largest[v - start] = max(largest[v - start], -sums.rows[v, j])
+    limit = _LARGEST_TIMES * np.median(largest)
+    for v in range(start, stop):
+        sums.least[v] = 1.0 if largest[v - start] <= limit else 0.0
+        if sums.least[v] == 0.0:
+            sums.rows[v] = 0.0
+
+
+@helper
+def _centroid_segment(X, segment, place, folds, voxels, sums):
     first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
     for v in range(first, last):
         measure_voxel(X[v], folds, voxels, v + place)
-        _centroid_row(voxels, rows, folds, v + place)
-    accumulate(rows[first + place : last + place])
+        _centroid_row(voxels, folds, v + place, sums.rows[v + place])
+    _leave_out(sums, first + place, last + place)
+    accumulate(sums.rows[first + place : last + place])
 
 
 @entry
 def tabulate_centroids(X, segments, shift, folds, voxels, sums):
     """As :func:`fastsl._kernels.bayes.tabulate_bayes`, for centroids; without slopes."""
     for s in nb.prange(segments.shape[0]):
-        _centroid_segment(X, segments[s], shift[segments[s]], folds, voxels, sums.rows)
+        _centroid_segment(X, segments[s], shift[segments[s]], folds, voxels, sums)
 
 
 @helper
-def _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance, row):
+def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance, row):
     """What predicts, -d_k or the scores, and the scores: voxels in units of their deviation within classes.
 
         score_k(x) = 2 log prior_k - sum_v (x_v - m_kv)^2 / s2_v,    s2_v = sum_k n_k s2_kv / (n - n_classes)
@@ -61,7 +81,13 @@ def _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance
     Returns 1 where no voxel of a fold's training samples varies.
     """
     row[:] = 0.0
-    add_members(rows, shift, members, row)
+    add_members(sums.rows, shift, members, row)
+    for v in members:
+        place = v + shift[v // SEGMENT]
+        if sums.least[place] == 0.0:
+            own = np.empty(row.shape[0])
+            _centroid_row(voxels, folds, place, own)
+            row += own
     for fold in range(folds.first.shape[0] - 1):
         first, last = folds.first[fold], folds.first[fold + 1]
         n_test, varies = folds.test_ptr[fold + 1] - folds.test_ptr[fold], False
@@ -81,12 +107,12 @@ def _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance
 
 
 @entry
-def nearest_centroid(block, shift, voxels, rows, folds, log_prior, by_distance, out, status):
+def nearest_centroid(block, shift, voxels, sums, folds, log_prior, by_distance, out, status):
     """What predicts and scores ``out`` (n_centres, n_out); status as in :func:`fastsl._kernels.bayes.naive_bayes`."""
     for b in nb.prange(block.indptr.shape[0] - 1):
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            status[b] = _centroid_sphere(members, shift, voxels, rows, folds, log_prior, by_distance, out[b])
+            status[b] = _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance, out[b])
         if status[b] != 0:
             out[b] = np.nan

@@ -152,7 +152,7 @@ def _scores(W, H, size, a, out, A, rows):
 
 @helper
 def _decode_fold(labellings, fold, n_classes, gamma, n_voxels, G, space, sums):
-    """Add a fold's scores of all labellings to ``sums``; returns 1 where one of them fails."""
+    """Add a fold's scores of all labellings to ``sums``, NaN for one that fails; returns 1 where all do."""
     n_labellings, n_columns = labellings.targets.shape[:2]
     S = np.flatnonzero(labellings.train[fold])
     tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
@@ -175,15 +175,16 @@ def _decode_fold(labellings, fold, n_classes, gamma, n_voxels, G, space, sums):
         F, Y, H = _cut(space.F, n_rows, m), _cut(space.Y, n_rows, m), _cut(space.H, n_rows, n_test)
         _indicators(labellings.true[start:stop], S, n_classes, F, space.size)
         multiply(F, Vt, Y)
-        for first in range(0, n_rows, n_classes):
-            own = slice(first, first + n_classes)
+        for labelling in range(start, stop):
+            own = slice((labelling - start) * n_classes, (labelling - start + 1) * n_classes)
             if _divide(Y[own], values, gamma, n_voxels, F[own], space.W[own]) != 0:
-                return 1
+                F[own] = np.nan
+                space.W[own] = np.nan
         multiply(F, B, H)
         for labelling in range(start, stop):
             own = slice((labelling - start) * n_classes, (labelling - start + 1) * n_classes)
             if _scores(space.W[own], H[own], space.size[own], (1.0 - gamma) / m, out, A, rows) != 0:
-                return 1
+                out[:] = np.nan
             add_scores(labellings, fold, labelling, out, true, sums)
     return 0
 
@@ -205,13 +206,15 @@ def _lda_null_task(block, labellings, n_classes, gamma, start, stop, null, statu
         for s in range(null.shape[1]):
             for labelling in range(null.shape[2]):
                 null[b, s, labelling] = null[b, s, labelling] / n_folds if status[b] == 0 else np.nan
+        if status[b] == 0 and np.isnan(null[b]).all():
+            status[b] = 1
 
 
 @entry
 def lda_null(block, labellings, n_classes, gamma, null, status):
     """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; priors are the classes' parts.
 
-    Status 1: nothing varies within the classes of a labelling; -1: fewer than ``min_voxels``.
+    NaN for a labelling within whose classes nothing varies. Status 1: none has a score; -1: fewer than ``min_voxels``.
     """
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):

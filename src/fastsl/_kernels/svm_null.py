@@ -14,30 +14,36 @@ from fastsl._runtime.jit import entry, helper
 
 
 @helper
+def _decode_labelling(sphere, labellings, labelling, D, work, F, beta, values):
+    """Held-out ``values`` (n_folds, n_columns, n_test) of one labelling; returns the first status that is not 0."""
+    for k in range(labellings.targets.shape[1]):
+        T = labellings.targets[labelling, k : k + 1]
+        F[:] = 0.0
+        for fold in range(labellings.train.shape[0]):
+            code = squared_hinge(sphere, labellings.train[fold], D, T, work.A, work.rows, F, beta)
+            if code != 0:
+                return code
+            tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
+            for j in range(tested.shape[0]):
+                values[fold, k, j] = F[0, tested[j]]
+    return 0
+
+
+@helper
 def _svc_null_sphere(sphere, labellings, D, work, sums):
-    """Scores (n_scores, n_labellings) of one sphere; returns the first status that is not 0."""
+    """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails."""
     n_labellings, n_columns, n = labellings.targets.shape
     n_folds, most = labellings.train.shape[0], most_tested(labellings)
     F, beta, true = np.empty((1, n)), np.empty((1, n)), np.empty(most)
     values = np.empty((n_folds, n_columns, most))
     sums[:] = 0.0
     for labelling in range(n_labellings):
-        for k in range(n_columns):
-            T = labellings.targets[labelling, k : k + 1]
-            F[:] = 0.0
-            for fold in range(n_folds):
-                code = squared_hinge(sphere, labellings.train[fold], D, T, work.A, work.rows, F, beta)
-                if code != 0:
-                    return code
-                tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
-                for j in range(tested.shape[0]):
-                    values[fold, k, j] = F[0, tested[j]]
+        failed = _decode_labelling(sphere, labellings, labelling, D, work, F, beta, values) != 0
         for fold in range(n_folds):
-            n_test = labellings.test_ptr[fold + 1] - labellings.test_ptr[fold]
-            add_scores(labellings, fold, labelling, values[fold, :, :n_test], true, sums)
+            if not failed:
+                add_scores(labellings, fold, labelling, values[fold], true, sums)
         for s in range(sums.shape[0]):
-            sums[s, labelling] /= n_folds
-    return 0
+            sums[s, labelling] = np.nan if failed else sums[s, labelling] / n_folds
 
 
 @helper
@@ -46,8 +52,9 @@ def _svc_null_task(block, labellings, D, start, stop, null, status):
     for b in range(start, stop):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, null[b])
-        if status[b] != 0:
+            _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, null[b])
+            status[b] = 1 if np.isnan(null[b]).all() else 0
+        else:
             null[b] = np.nan
 
 
@@ -55,7 +62,7 @@ def _svc_null_task(block, labellings, D, start, stop, null, status):
 def svc_squared_hinge_null(block, labellings, D, null, status):
     """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; D (n_samples,) is 1 / (2 C).
 
-    Status as in :func:`fastsl._kernels.svm.svc_squared_hinge`.
+    NaN for a labelling whose solver fails. Status 1: none has a score; -1: fewer than ``min_voxels``.
     """
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):

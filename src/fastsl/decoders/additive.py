@@ -117,6 +117,16 @@ class PrefixSums(SegmentTable):
         self._entries, self._n_out, self._slopes = entries, n_out, slopes
         self._allocate()
 
+    def restart(self, X: NDArray[np.float32], entries: ClassFolds, n_out: int, *, slopes: bool) -> bool:
+        """Serve other data or labels, where they need a table of the same shape; False: they do not."""
+        same = len(X) == len(self.X) and n_out == self._n_out and slopes == self._slopes
+        for mine, other in zip(self._entries, entries, strict=True):
+            same = same and mine.shape == other.shape
+        if same:
+            self.X, self._entries = X, entries
+            self.forget()
+        return same
+
     def _allocate(self) -> None:
         self.voxels = _empty(self.n_rows, self._entries)
         slopes = np.empty((self.n_rows if self._slopes else 0, self._n_out), np.float32)
@@ -159,12 +169,16 @@ class BySums:
             self._decode(part, table, out[centres], status[centres])
 
     def _take_table(self, X: NDArray[np.float32]) -> PrefixSums:
+        """Table for X: the one at hand, or that of whoever had one before, emptied, where it has the same shape."""
         holder = None if BySums._holder is None else BySums._holder()
-        if holder is not None and holder is not self:
-            holder._table = None
-        BySums._holder = weakref.ref(self)
         if self._table is None or self._table.X is not X:
-            self._table = PrefixSums(X, self._entries, self._n_out, slopes=self._slopes)
+            handed_on = None if holder is None else holder._table
+            if handed_on is None or not handed_on.restart(X, self._entries, self._n_out, slopes=self._slopes):
+                handed_on = PrefixSums(X, self._entries, self._n_out, slopes=self._slopes)
+            if holder is not None:
+                holder._table = None
+            self._table = handed_on
+        BySums._holder = weakref.ref(self)
         return self._table
 
 
@@ -192,8 +206,8 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     )
 
     def decode(part: Block, table: PrefixSums, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        rows = table.sums.rows
-        centroid.nearest_centroid(part, table.shift, table.voxels, rows, entries, log_prior, by_distance, out, status)
+        sums = table.sums
+        centroid.nearest_centroid(part, table.shift, table.voxels, sums, entries, log_prior, by_distance, out, status)
 
     run = BySums(entries, row_length(outputs, folds), centroid.tabulate_centroids, decode, slopes=False)
     return Plan("NearestCentroid", run, outputs, y, folds, NearestMeans)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
+from fastsl._runtime.signals import stop_if_asked
 from fastsl.folds import Folds
 
 
@@ -27,6 +28,25 @@ class NullPlan:
 
     run: Callable[[Block, NDArray[np.float64], NDArray[np.int8]], None]
     intercept: float
+
+
+def in_launches(
+    kernel: Callable[[Block, Labellings, NDArray[np.float64], NDArray[np.int8]], None],
+    labellings: Labellings,
+    most: int,
+) -> Callable[[Block, NDArray[np.float64], NDArray[np.int8]], None]:
+    """``run`` of a :class:`NullPlan` that hands a kernel ``most`` labellings at a time: Ctrl-C waits for a launch."""
+
+    def run(block: Block, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        for start in range(0, len(labellings.true), most):
+            stop_if_asked()
+            chosen = slice(start, start + most)
+            part = labellings._replace(targets=labellings.targets[chosen], true=labellings.true[chosen])
+            scores = np.empty((*null.shape[:2], len(part.true)))
+            kernel(block, part, scores, status)
+            null[:, :, chosen] = scores
+
+    return run
 
 
 #: ``null_plan(estimator, labellings)``; None where the estimator's parameters make its factorisation depend on labels.

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import lda, lda_null, lda_svd
+from fastsl._kernels.block import Block
 from fastsl._kernels.discriminant import ClassFolds
 from fastsl._kernels.labellings import Labellings
-from fastsl.decoders.labellings import NullPlan
+from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan, lay_out
 from fastsl.folds import Folds
 from fastsl.predictions import LogOdds
@@ -125,8 +126,8 @@ def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
         return None
     n_classes, gamma = int(labellings.true.max()) + 1, float(estimator.shrinkage)
 
-    def run(block: Any, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+    def kernel(block: Block, part: Labellings, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
         # All spheres by their Gram matrix: where it is singular, its eigenvalues of 0 are no loss.
-        lda_null.lda_null(block._replace(features_below=0), labellings, n_classes, gamma, null, status)
+        lda_null.lda_null(block._replace(features_below=0), part, n_classes, gamma, null, status)
 
-    return NullPlan(run, math.inf)
+    return NullPlan(in_launches(kernel, labellings, 1024), math.inf)

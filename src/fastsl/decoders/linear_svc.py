@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import svm, svm_null
+from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders import support
-from fastsl.decoders.labellings import NullPlan
+from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
@@ -49,7 +50,11 @@ def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
     if estimator.class_weight is not None or estimator.loss == "hinge":
         return None
     D = np.full(labellings.targets.shape[2], 0.5 / estimator.C)
+
+    def kernel(block: Block, part: Labellings, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        svm_null.svc_squared_hinge_null(block, part, D, null, status)
+
+    # 0.6 ms of a core a labelling: 32 spheres of 64 labellings take a second.
     return NullPlan(
-        lambda block, null, status: svm_null.svc_squared_hinge_null(block, labellings, D, null, status),
-        float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
+        in_launches(kernel, labellings, 64), float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0
     )

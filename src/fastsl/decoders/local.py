@@ -23,6 +23,21 @@ def localise(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     return voxels, place[block.indices]
 
 
+def localise_segments(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """As :func:`localise`, with all voxels of the segments of X that any sphere touches.
+
+    Segments of what is made of these voxels are then segments of X, whatever the block.
+    """
+    touched = np.zeros(-(-len(block.X) // SEGMENT), bool)
+    mark_segments(block.indices, touched)
+    segments = np.flatnonzero(touched)
+    voxels = (segments[:, None] * SEGMENT + np.arange(SEGMENT)).ravel()
+    shift = np.zeros(len(touched), np.int64)
+    shift[segments] = (np.arange(len(segments)) - segments) * SEGMENT
+    places = block.indices + shift[block.indices // SEGMENT]
+    return voxels[voxels < len(block.X)], places.astype(np.int32)
+
+
 class SegmentTable:
     """Which segments of the data matrix X (n_voxels, n_samples) a table holds, and in which of its rows.
 
@@ -42,6 +57,10 @@ class SegmentTable:
         self._most = max(1, min(n_segments, TABLE_BYTES // (SEGMENT * bytes_per_voxel)))
         self.shift = np.zeros(n_segments, np.int64)
         self._held = np.full(self._most, -1, np.int64)  # segment in each place, -1 for none
+
+    def forget(self) -> None:
+        """Hold nothing."""
+        self._held[:] = -1
 
     @property
     def n_rows(self) -> int:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import ridge, ridge_null
+from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
-from fastsl.decoders.labellings import NullPlan
+from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
 from fastsl.folds import Folds
@@ -87,7 +88,8 @@ def null_plan(estimator: Any, labellings: Labellings) -> NullPlan | None:
     if getattr(estimator, "class_weight", None) is not None:
         return None
     alphas = np.ravel(estimator.alphas if hasattr(estimator, "alphas") else estimator.alpha).astype(np.float64)
-    return NullPlan(
-        lambda block, null, status: ridge_null.ridge_null(block, labellings, alphas, null, status),
-        math.inf if estimator.fit_intercept else 0.0,
-    )
+
+    def kernel(block: Block, part: Labellings, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        ridge_null.ridge_null(block, part, alphas, null, status)
+
+    return NullPlan(in_launches(kernel, labellings, 1024), math.inf if estimator.fit_intercept else 0.0)

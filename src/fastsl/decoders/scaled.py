@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastsl._kernels.block import Block
-from fastsl.decoders.local import localise
+from fastsl.decoders.local import localise_segments
 from fastsl.decoders.plan import Plan, PlanFunction
 from fastsl.folds import Folds
 from fastsl.matrix import subtract_means
@@ -38,7 +38,7 @@ def plan(plan_decoder: PlanFunction, estimator: Pipeline, y: NDArray[Any], folds
     outputs = [part.outputs[0] for part in parts]
 
     def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        voxels, indices = localise(block)
+        voxels, indices = localise_segments(block)
         raw = block.X[voxels] + block.means[voxels, None].astype(np.float32)
         local = block._replace(indices=indices)
         status[:] = np.where(np.diff(block.indptr) < block.min_voxels, -1, 0)
