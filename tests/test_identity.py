@@ -222,8 +222,8 @@ def test_block_sizes_are_what_the_test_above_says(monkeypatch):
 # A voxel's place in the matrix, and its mean, are no information
 
 
-#: liblinear's penalised intercept depends on where zero is, and so does gamma="scale", the variance over all voxels. Scaled
-#: voxels are rounded to float32, as scikit-learn's scaler does.
+#: liblinear's penalised intercept depends on where zero is, and so does gamma="scale", the variance over all voxels.
+#: Scaled voxels are rounded to float32, as scikit-learn's scaler does.
 SHIFT_INVARIANT = [
     name
     for name, estimator in ESTIMATORS.items()
