@@ -355,6 +355,10 @@ RARE = (np.isin(np.arange(N), [0, 6, 12])).astype(int)
 TOGETHER = swapped((6, 1), (12, 2))
 
 
+NOT_DEFINED = (
+    r"^(\d+) scores under permuted labels are not defined, in \1 of \1 spheres and {} of {} permutations. Each counts as "
+    "reaching the observed score, uncorrected and family-wise"
+)
 ONE_CLASS = np.array([swapped((6, 7)), TOGETHER, swapped((0, 1))])
 
 
@@ -363,13 +367,14 @@ ONE_CLASS = np.array([swapped((6, 7)), TOGETHER, swapped((0, 1))])
 )
 def test_a_fold_of_one_class_under_permutation_counts_as_reached(estimator):
     analysis = plan(estimator, RARE, n=3, scheme=ONE_CLASS)
-    with pytest.warns(RuntimeWarning, match=r"of the scores .* not defined \(of \d+ spheres and scores") as caught:
+    with pytest.warns(RuntimeWarning, match=NOT_DEFINED.format(1, 3)) as caught:
         result = run_quietly(analysis)
     assert len(caught) == 1
     maps, observed = result.null.maps[0], result.scores[0].astype(np.float32)
     np.testing.assert_array_equal(np.isnan(maps), np.tile([[False], [True], [False]], len(observed)))
     np.testing.assert_array_equal(result.null.reached[0], 1 + (maps[[0, 2]] >= observed).sum(axis=0))
-    np.testing.assert_array_equal(np.isnan(result.null.largest[0]), [False, True, False])
+    np.testing.assert_array_equal(np.isposinf(result.null.largest[0]), [False, True, False])
+    assert (result.null.p_fwe(result.scores) >= 2 / 4).all()
 
 
 @pytest.mark.parametrize("estimator", [GaussianNB(), KNeighborsClassifier(3)], ids=repr)
@@ -391,11 +396,11 @@ def test_a_score_that_is_not_defined_under_permutation_counts_as_reached(estimat
     y = np.tile([0, 0, 1, 0, 1, 1], N_RUNS)
     lonely = swapped((2, 6), (4, 7), (5, 9))  # the first run has the first class only
     analysis = plan(estimator, y, n=2, scheme=np.array([lonely, swapped((0, 2))]), scoring="roc_auc")
-    with pytest.warns(RuntimeWarning, match="48 of the scores under permuted labels are not defined") as caught:
+    with pytest.warns(RuntimeWarning, match=NOT_DEFINED.format(1, 2)) as caught:
         result = run_quietly(analysis)
     assert len(caught) == 1
     assert np.isnan(result.null.maps[0, 0]).all()
-    assert np.isnan(result.null.largest[0, 0])
+    assert np.isposinf(result.null.largest[0, 0])
     others = result.null.maps[0, 1] >= result.scores[0].astype(np.float32)
     np.testing.assert_array_equal(result.null.reached[0], 1.0 + others)
     assert (result.null.p_fwe(result.scores) >= 2 / 3).all(), "a map without a maximum counts against"
@@ -521,6 +526,19 @@ def test_blocks_come_in_any_order(size):
     found = put_all(NullMaps(2, 9, 23, maps=True), observed, null, draw.permutation, size)
     for one in ("reached", "largest", "mean", "sd", "maps"):
         np.testing.assert_array_equal(getattr(found, one), getattr(expected, one), err_msg=one)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_one_score_that_is_not_defined_counts_against_every_centre(size):
+    observed = np.array([[0.5, 0.9, np.nan, 0.7, 0.6]])
+    null = np.full((1, 4, 5), 0.4, np.float32)
+    null[0, 1, 3] = np.nan  # a solver that did not come to an end
+    null[0, :, 2] = 2.0, np.nan, np.nan, 2.0  # a centre that has no score, and competes with none
+    with pytest.warns(RuntimeWarning, match=r"^1 scores .* in 1 of 5 spheres and 1 of 4 perm.*; z is 0.*standardise"):
+        found = put_all(NullMaps(1, 4, 5), observed, null, np.arange, size)
+    np.testing.assert_array_equal(found.largest[0], np.array([0.4, np.inf, 0.4, 0.4], np.float32))
+    np.testing.assert_array_equal(found.reached[0], [0, 0, np.nan, 1, 0])
+    np.testing.assert_array_equal(found.p_fwe(observed)[0], [2 / 5, 2 / 5, np.nan, 2 / 5, 2 / 5])
 
 
 def test_a_null_that_does_not_vary_has_an_sd_of_0():

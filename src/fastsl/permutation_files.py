@@ -64,7 +64,7 @@ def record(maps: Maps, command: Mapping[str, Any], score: str) -> dict[str, Any]
         "n_permutations": maps.n_permutations_,
         "scheme": command["scheme"],
         "seed": command["seed"],
-        "null_max": [None if np.isnan(value) else float(value) for value in _of(maps.null_max_, score)],
+        "null_max": [float(value) if np.isfinite(value) else None for value in _of(maps.null_max_, score)],
     }
     for name, values in (
         ("p_unc", maps.p_values_),

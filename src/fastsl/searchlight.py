@@ -170,7 +170,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         With ``keep_null``: scores under permuted labels, in a file.
 
     null_max_ : ndarray of float32, shape (n_permutations,), or None
-        Largest score of each permuted map.
+        Largest score of each permuted map; infinite where one is not defined, which a warning says. None of a shard.
 
     p_values_ : ndarray of float64, shape (n_centres,), or None
         With ``n_permutations``: (r + 1) / (n + 1), uncorrected, r permutations reaching the observed score.
