@@ -1,5 +1,7 @@
 """Scores under permuted labels: those of searches with each permuted y, whichever way and wherever they are decoded."""
 
+import errno
+import os
 import re
 import warnings
 from contextlib import nullcontext
@@ -356,8 +358,8 @@ TOGETHER = swapped((6, 1), (12, 2))
 
 
 NOT_DEFINED = (
-    r"^(\d+) scores under permuted labels are not defined, in \1 of \1 spheres and {} of {} permutations. Each counts as "
-    "reaching the observed score, uncorrected and family-wise"
+    r"^(\d+) scores under permuted labels are not defined, in \1 of \1 spheres and {} of {} permutations. Each counts "
+    "as reaching the observed score, uncorrected and family-wise"
 )
 ONE_CLASS = np.array([swapped((6, 7)), TOGETHER, swapped((0, 1))])
 
@@ -561,6 +563,51 @@ def test_maps_in_a_folder_and_in_memory_are_the_same(tmp_path, monkeypatch):
     assert isinstance(unnamed.maps, np.memmap)
     for maps in (folder.maps, stored, unnamed.maps):
         np.testing.assert_array_equal(maps, memory.maps)
+
+
+needs_fallocate = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no room is set aside here")
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def no_room(file, offset, n_bytes):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+
+
+@needs_fallocate
+@pytest.mark.parametrize("where", ["in a folder", "unnamed"])
+def test_files_of_maps_have_their_room_on_the_disk_from_the_start(tmp_path, monkeypatch, where):
+    reserved = []
+    monkeypatch.setattr(nullmaps, "_IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, offset, n_bytes: reserved.append((offset, n_bytes)))
+    NullMaps(1, 10, 1000, maps=True, folder=tmp_path if where == "in a folder" else None)
+    ((offset, n_bytes),) = reserved
+    assert offset == 0
+    assert 40_000 <= n_bytes <= 40_000 + 256  # and the header of the file
+
+
+@needs_fallocate
+def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path, monkeypatch, full_disk):
+    monkeypatch.setattr(nullmaps, "_IN_MEMORY", 0)
+    where = re.escape(str(tmp_path))
+    with pytest.raises(OSError, match=f"^{where} has no room for 40,128 bytes .*: they are the permuted .* keep_null"):
+        NullMaps(1, 10, 1000, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=f"^{where} has no room for 40,000 bytes .* set TMPDIR to a folder that has"):
+        NullMaps(1, 10, 1000, maps=True)
+
+
+@needs_fallocate
+def test_a_disk_that_cannot_set_room_aside_is_used_as_it_is(tmp_path, monkeypatch):
+    def cannot(file, offset, n_bytes):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", cannot)
+    NullMaps(1, 10, 1000, folder=tmp_path)
+    assert np.load(tmp_path / "null.npy").shape == (1, 10, 1000)
 
 
 def test_data_are_left_as_they_were():

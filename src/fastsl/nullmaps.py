@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl.inference import p_fwe, p_uncorrected, z_scores
+from fastsl.record import create_array, reserve_room
 
 #: Maps that take more are written to a file, in ``keep_null`` or in the system's folder for temporary files.
 _IN_MEMORY = 64 * 2**20
@@ -104,7 +105,7 @@ class NullMaps:
             warnings.warn(
                 f"{self._undefined} scores under permuted labels are not defined, in {self._spheres.sum()} of "
                 f"{self._spheres.size} spheres and {self._permutations.sum()} of {self._permutations.size} "
-                "permutations. Each counts as reaching the observed score, uncorrected and family-wise; z is 0 in these "
+                "permutations. Each counts as reaching the observed score, uncorrected and family-wise; z is 0 in such "
                 "spheres. Either a fold of permuted labels cannot be scored (permute within groups, or take folds that "
                 "keep the labels' balance), or a solver did not come to an end (standardise the data).",
                 RuntimeWarning,
@@ -131,10 +132,17 @@ def _allocate(shape: tuple[int, ...], folder: Path | None) -> NDArray[np.float32
     """Memory, or a file: ``null.npy`` in a folder, else one that vanishes with this process."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(folder / "null.npy", mode="w+", dtype=np.dtype(np.float32), shape=shape)
+        advice = "they are the permuted maps; make room, or give keep_null (--out) another folder"
+        return create_array(folder / "null.npy", np.float32, shape, advice)
     n_bytes = 4 * int(np.prod(shape))
     if n_bytes <= _IN_MEMORY:
         return np.empty(shape, np.float32)
     file: Any
     with tempfile.TemporaryFile(prefix="fastsl-null-") as file:  # the map keeps what it needs of it
+        reserve_room(
+            file.fileno(),
+            n_bytes,
+            tempfile.gettempdir(),
+            "they are the permuted maps, which TFCE and clusters need; set TMPDIR to a folder that has, or keep_null",
+        )
         return np.memmap(file, np.float32, "w+", shape=shape)
