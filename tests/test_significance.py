@@ -315,6 +315,7 @@ def test_settings_that_can_be_are_not_refused():
     assert settings.enhancement == {"dh": 0.1, "E": 0.5, "H": 1.0, "with_dh": True}
     assert not Significance(5).keep(Keep()).null_maps
     assert settings.keep(Keep()).null_maps
+    assert not settings.keep(Keep(), is_part=True).null_maps
 
 
 # Where there is nothing to find, and where there is

@@ -230,7 +230,8 @@ def merge(
             manifest.keep["predictions"],
             manifest.keep["confusion"],
             None if keep_predictions is None else Path(keep_predictions),
-        )
+        ),
+        is_part=bool(found.problems),
     )
     collector, merged = Collector(layout, manifest.n_centres, keep), Merged()
     problems = {**found.problems, **_collect(found, collector, merged)}

@@ -311,7 +311,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         part = WHOLE if shard is None else Shard.parse(shard)
         checkpoint = _open_checkpoint(self.checkpoint)
         significance = self._significance(shard is not None)
-        keep = significance.keep(self._what_to_keep(shard is not None))
+        keep = significance.keep(self._what_to_keep(shard is not None), is_part=shard is not None)
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
         series = imgs if isinstance(imgs, Series) else Series(imgs)
