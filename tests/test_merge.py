@@ -416,6 +416,12 @@ def test_no_room_is_taken_for_maps_that_nobody_reads(phantom, tmp_path, monkeypa
         fastsl.merge(tmp_path / "shards", allow_missing=True)
 
 
+def test_permuted_maps_cannot_be_kept_of_shards_that_have_none(fit, tmp_path):
+    fit(tmp_path, (1, 1))
+    with pytest.raises(ValueError, match=r"^keep_null='null': the shards in .* without permutations.* Leave keep_null"):
+        fastsl.merge(tmp_path, keep_null="null")
+
+
 TEST = OPTIONS["permutations"]
 
 
