@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 import fastsl
-from fastsl import SearchLight, nullmaps
+from fastsl import SearchLight, manifest, nullmaps
 from fastsl.blocks import find_files
 from fastsl.cli import main
 from fastsl.merging import IncompleteError
@@ -420,6 +420,18 @@ def test_permuted_maps_cannot_be_kept_of_shards_that_have_none(fit, tmp_path):
     fit(tmp_path, (1, 1))
     with pytest.raises(ValueError, match=r"^keep_null='null': the shards in .* without permutations.* Leave keep_null"):
         fastsl.merge(tmp_path, keep_null="null")
+
+
+def test_shards_of_an_older_format_are_refused(fit, tmp_path):
+    """Their manifests and layouts lack what a merge has to know of permutations."""
+    fit(tmp_path, (1, 1))
+    path = tmp_path / "shard-1-of-1" / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    content["format"] = 1
+    path.write_text(json.dumps({**content, "checksum": manifest._checksum(content)}))
+    with pytest.raises(ValueError, match=r"no shard in .* can be read: .* was written by another version of fastsl"):
+        fastsl.merge(tmp_path)
 
 
 TEST = OPTIONS["permutations"]
