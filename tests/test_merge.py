@@ -389,9 +389,21 @@ def test_a_shard_knows_nothing_of_the_largest_score_of_the_whole(phantom, tmp_pa
         shard.p_values_fwe_img_  # noqa: B018
 
 
-def test_shards_of_other_permutations_are_foreign(phantom, tmp_path):
-    shard = permuted(phantom, tmp_path).set_params(random_state=1)
-    with pytest.raises(ValueError, match=r"blocks of another analysis, .* what differs: permuted"):
+OTHER_TESTS = {
+    r"permutation_seed \(1 here, 0 there\), permuted\.": {"random_state": 1},
+    r"n_permutations \(20 here, 19 there\), permuted\.": {"n_permutations": 20},
+    r"permutation_scheme \('free' here, 'within_groups' there\)\.": {"permutation_scheme": "free"},
+    r"permutation_scheme, permuted\.": {"permutation_scheme": np.arange(19 * 40).reshape(19, 40) % 40},
+    r"cluster_threshold \(3.0 here, 2.0 there\)\.": {"cluster_threshold": 3.0},
+    r"connectivity \(6 here, 26 there\)\.": {"connectivity": 6},
+    r"tfce \(False here, .*'E': 0.5.* there\)\.": {"tfce": False},
+}
+
+
+@pytest.mark.parametrize(("differs", "changes"), OTHER_TESTS.items())
+def test_shards_of_another_test_are_foreign(phantom, tmp_path, differs, changes):
+    shard = permuted(phantom, tmp_path).set_params(**changes)
+    with pytest.raises(ValueError, match=rf"blocks of another analysis, .* what differs: {differs}"):
         shard.fit(phantom.img, phantom.labels["condition"], shard=(2, 2))
 
 

@@ -341,7 +341,8 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             warn_of_chance(analysis)
             geometry = {"mask": inside, "centres": spheres.centres, "process_mask": process_mask.inside}
             rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
-            words = ingredients(X, analysis, keep, **geometry, **rest)
+            test = significance.ingredients(self.random_state)
+            words = ingredients(X, analysis, keep, **geometry, **rest, **test)
         if self.standardize:
             standardize_groups(X, analysis.groups)
         manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)

@@ -84,6 +84,17 @@ class Significance:
             "connectivity": int(self.connectivity),
         }
 
+    def ingredients(self, random_state: Any) -> dict[str, Any]:
+        """What tells a test from another, by name: parts of two tests are not put together."""
+        if not self.n_permutations:
+            return {"n_permutations": 0}
+        return {
+            "n_permutations": int(self.n_permutations),
+            "permutation_scheme": self.scheme if isinstance(self.scheme, str) else np.asarray(self.scheme),
+            "permutation_seed": random_state if isinstance(random_state, int | np.integer) else None,
+            **self.settings,
+        }
+
     @property
     def needs_maps(self) -> bool:
         """Whether all permuted maps are needed at once."""
