@@ -279,6 +279,20 @@ def test_a_warning_says_how_long_permutations_one_by_one_will_take(name):
         run_search(DATA["standardised"].copy(), FEW, analysis, 1, Progress(0, "test"))
 
 
+@pytest.mark.parametrize("cv", [KFold(3), [(np.arange(12), np.arange(12, 24))]], ids=["splitter", "pairs"])
+def test_labels_that_are_exchanged_across_runs_unasked_are_warned_of(cv):
+    with pytest.warns(UserWarning, match=r"without groups exchanges labels among all samples.* Give groups=runs"):
+        plan(RidgeClassifier(), Y[2], groups=None, cv=cv)
+
+
+@pytest.mark.parametrize("cv", [None, 3, np.int64(3), KFold(3)], ids=repr)
+@pytest.mark.parametrize("scheme", ["within_groups", "free", np.argsort(rng.random((N_PERMUTATIONS, N)))], ids=type)
+def test_labels_that_are_exchanged_across_runs_on_purpose_are_not(cv, scheme):
+    """Folds of samples speak of no runs; and other schemes say what they do."""
+    groups = RUNS if isinstance(cv, KFold) and isinstance(scheme, str) and scheme == "within_groups" else None
+    plan(RidgeClassifier(), Y[2], groups=groups, cv=cv, scheme=scheme)
+
+
 # p values and moments, by their definitions
 
 
