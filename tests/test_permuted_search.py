@@ -28,6 +28,8 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from fastsl import CorrelationClassifier, compiled, nullmaps, search, search_light, sphere_neighbours
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Permutations, make_engine, plan_analysis
+from fastsl.blocks import gaps
+from fastsl.checkpoint import Recorder
 from fastsl.decoders import REGISTRY
 from fastsl.kept import Keep
 from fastsl.neighbours import Neighbours
@@ -274,7 +276,7 @@ def test_scores_and_folds_can_keep_permutations_from_sharing(options, why):
 def test_a_warning_says_how_long_permutations_one_by_one_will_take(name):
     analysis = plan_of(name)
     who = re.escape(f"{len(analysis.permuted)} permutations of {analysis.estimator!r}")
-    text = rf"^{who} are decoded one after the other \(.+\): about .+ for 5 spheres\. RidgeClassifier, Ridge and Linear"
+    text = rf"^{who} are decoded one after the other \(.+\): about [\d.]+ (seconds|minutes) for 5 spheres\. Ridge, "
     with pytest.warns(UserWarning, match=text):
         run_search(DATA["standardised"].copy(), FEW, analysis, 1, Progress(0, "test"))
 
@@ -291,6 +293,49 @@ def test_labels_that_are_exchanged_across_runs_on_purpose_are_not(cv, scheme):
     """Folds of samples speak of no runs; and other schemes say what they do."""
     groups = RUNS if isinstance(cv, KFold) and isinstance(scheme, str) and scheme == "within_groups" else None
     plan(RidgeClassifier(), Y[2], groups=groups, cv=cv, scheme=scheme)
+
+
+class Remembered(Recorder):
+    """Has some of the blocks of a search already."""
+
+    def __init__(self, known=()):
+        self.known, self.blocks = list(known), []
+
+    def replay(self):
+        yield from self.known
+
+    def left(self, n_centres):
+        return gaps([(block.start, block.stop) for block in self.known], 0, n_centres)
+
+    def put(self, block):
+        self.blocks.append(block)
+
+
+def test_the_time_is_that_of_what_is_left(monkeypatch):
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 12)
+    monkeypatch.setattr(search, "LARGEST_BLOCK", 12)
+    analysis, recorder = plan_of("GaussianNB"), Remembered()
+
+    def again(recorder):
+        run_search(DATA["standardised"].copy(), SPHERES, analysis, 1, Progress(0, "test"), recorder=recorder)
+
+    with pytest.warns(UserWarning, match="for 48 spheres"):
+        again(recorder)
+    with pytest.warns(UserWarning, match="for 12 spheres"):
+        again(Remembered(recorder.blocks[:3]))
+    again(Remembered(recorder.blocks))  # says nothing
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+def test_permutations_that_are_shared_and_take_long_say_so_once(monkeypatch, is_long):
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 12)
+    monkeypatch.setattr(search, "LARGEST_BLOCK", 12)
+    monkeypatch.setattr(search, "SECONDS_TO_TELL", 0.0)
+    monkeypatch.setattr(search, "LONG", 0.0 if is_long else 3600.0)
+    text = r"^11 permutations of RidgeClassifier\(\) will take about [\d.]+ seconds for the 24 spheres that are left"
+    with pytest.warns(UserWarning, match=text) if is_long else nullcontext() as caught:
+        run_search(DATA["standardised"].copy(), SPHERES, plan_of("RidgeClassifier"), 1, Progress(0, "test"))
+    assert caught is None or len(caught) == 1
 
 
 # p values and moments, by their definitions

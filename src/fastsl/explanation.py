@@ -18,7 +18,7 @@ from fastsl.analysis import Analysis, Permutations, make_engine, matrix_dtype, p
 from fastsl.estimators import make_estimator
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Engine
-from fastsl.progress import Progress
+from fastsl.progress import Progress, duration
 from fastsl.search import run_search
 
 #: Voxels of a brain at 2 mm, in MNI space.
@@ -72,16 +72,9 @@ class Explanation:
             + (f"{self.n_permutations} permutations: {self.permutations}\n" if self.n_permutations else "")
             + f"{self.n_spheres} spheres of {self.n_voxels} voxels, {self.n_samples} volumes, {self.n_folds} folds, "
             f"n_jobs={self.n_jobs}:\n"
-            f"about {_duration(self.seconds)} ({1000 * self.seconds_per_sphere:.3g} ms a sphere, measured on smooth "
+            f"about {duration(self.seconds)} ({1000 * self.seconds_per_sphere:.3g} ms a sphere, measured on smooth "
             f"made-up data), {self.memory_bytes / 1e9:.2g} GB of memory"
         )
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} seconds"
 
 
 def explain(
@@ -174,7 +167,7 @@ def _measure_permutations(plan: Callable[..., Analysis], n: int, n_voxels: int, 
     counts = [0 if one.permuted is None else len(one.permuted) for one in (few, many)]
     with warnings.catch_warnings():
         # That the run itself would say, of the made-up spheres.
-        warnings.filterwarnings("ignore", ".*are decoded one after the other", UserWarning)
+        warnings.filterwarnings("ignore", r"\d+ permutations of .*spheres", UserWarning)
         took = [_measure(one, n_samples, n_voxels, threads) for one in (few, many)]
     slope = max(0.0, took[1] - took[0]) / max(1, counts[1] - counts[0])
     how = f"one after the other ({engine.one_by_one})" if engine.one_by_one else "after one factorisation of a sphere"

@@ -22,10 +22,12 @@ from fastsl.general import GeneralEngine
 from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Decoded, Engine, stop_if_hopeless
-from fastsl.progress import Progress, readable
+from fastsl.outcome import Decoded, stop_if_hopeless
+from fastsl.progress import Progress, duration
 
 LARGEST_BLOCK = 8192
+#: Permutations that take longer are worth a word, and so many seconds of them say how long all will take.
+LONG, SECONDS_TO_TELL = 3600.0, 1.0
 
 
 class NeighbourSource(Protocol):
@@ -73,9 +75,11 @@ def run_search(
             known += len(block.sizes)
         if known:
             bar.advance(known)  # at once: the first advance is none that the rate counts
-        if engine.one_by_one and analysis.permuted is not None:
-            _warn_of_time(engine, source, len(analysis.permuted), analysis.engine)
-        for start, stop in blocks(recorder.left(len(source)), engine.first_block, engine.seconds_a_block):
+        left = recorder.left(len(source))
+        pace = None if analysis.permuted is None else _Pace(analysis, engine.one_by_one, left)
+        if pace is not None and engine.one_by_one:
+            pace.foretell(engine, source)
+        for start, stop in blocks(left, engine.first_block, engine.seconds_a_block):
             stop_if_asked()
             neighbours = source.block(start, stop)
             decoded = _decode(engine, neighbours)
@@ -84,25 +88,63 @@ def run_search(
             results.put(start, neighbours.sizes, decoded)
             recorder.put(Block(start, neighbours.sizes, decoded))
             bar.advance(stop - start)
+            if pace is not None:
+                pace.advance(stop - start)
     return results.finish(is_part=part_from is not None)
 
 
-def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSource, n: int, how: Engine) -> None:
-    """Say how long permutations will take that are decoded one after the other, by some spheres without them."""
-    size = min(len(source), engine.first_block)
-    start = (len(source) - size) // 2
-    engine.observed(source.block(start, start + 1))  # compiles, or starts workers
-    block = source.block(start, start + size)
-    began = time.perf_counter()
-    engine.observed(block)
-    seconds = (time.perf_counter() - began) / size * len(source) * n
-    warnings.warn(
-        f"{n} permutations of {how.estimator} are decoded one after the other ({engine.one_by_one}): about "
-        f"{readable(seconds)} for {len(source)} spheres. RidgeClassifier, Ridge and LinearSVC without class_weight, "
-        "scored by accuracy, balanced_accuracy, roc_auc or r2, share one factorisation between permutations.",
-        UserWarning,
-        stacklevel=4,
-    )
+class _Pace:
+    """Says once how long the permutations of what is left will take."""
+
+    def __init__(self, analysis: Analysis, one_by_one: str, left: Sequence[tuple[int, int]]) -> None:
+        assert analysis.permuted is not None
+        self._what = f"{len(analysis.permuted)} permutations of {analysis.engine.estimator}"
+        self._n, self._one_by_one = len(analysis.permuted), one_by_one
+        self._left = sum(stop - start for start, stop in left)
+        self._has_told, self._began, self._done = bool(one_by_one), 0.0, -1
+
+    def foretell(self, engine: CompiledEngine | GeneralEngine, source: NeighbourSource) -> None:
+        """Say it of permutations that are decoded one after the other, by some spheres without them."""
+        if not self._left:
+            return
+        size = min(len(source), engine.first_block)
+        start = (len(source) - size) // 2
+        engine.observed(source.block(start, start + 1))  # compiles, or starts workers
+        block = source.block(start, start + size)
+        began = time.perf_counter()
+        engine.observed(block)
+        seconds = (time.perf_counter() - began) / size * self._left * self._n
+        _warn(
+            f"{self._what} are decoded one after the other ({self._one_by_one}): about {duration(seconds)} for "
+            f"{self._left} spheres. Ridge, RidgeClassifier and their CV forms, LinearSVC and "
+            "LinearDiscriminantAnalysis with fixed shrinkage, without class_weight, scored by accuracy, "
+            "balanced_accuracy, roc_auc, r2, neg_mean_squared_error or neg_mean_absolute_error, share one "
+            "factorisation between permutations."
+        )
+
+    def advance(self, n: int) -> None:
+        """Count spheres, and say it of permutations that are shared, where it is long."""
+        self._left -= n
+        if self._done < 0:  # the first block may have waited for the compiler
+            self._done, self._began = 0, time.perf_counter()
+            return
+        self._done += n
+        elapsed = time.perf_counter() - self._began
+        if self._has_told or elapsed < SECONDS_TO_TELL:
+            return
+        self._has_told = True
+        seconds = elapsed / self._done * self._left
+        if seconds > LONG:
+            _warn(
+                f"{self._what} will take about {duration(seconds)} for the {self._left} spheres that are left. "
+                "RidgeClassifier, Ridge and their CV forms are the fastest at this; shards share the work between "
+                "machines, and a checkpoint keeps what is done."
+            )
+
+
+def _warn(text: str) -> None:
+    """Warn at the line of the user's call."""
+    warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> Decoded:
