@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import tracemalloc
 import warnings
 from contextlib import nullcontext
 
@@ -563,6 +564,33 @@ def test_any_block_size_permutes_the_same(whole, monkeypatch, name, first, large
     found = run(plan_of(name, **BITS[name]))
     assert_same(found, whole(name))
     np.testing.assert_array_equal(found.null.largest, whole(name).null.largest)
+
+
+@pytest.mark.parametrize(("values", "largest"), [(10**6, 48), (7 * 2 * N_PERMUTATIONS, 7), (1, 1)])
+def test_a_block_has_no_more_than_so_many_permuted_scores(monkeypatch, values, largest):
+    sizes = []
+
+    def watched(self, neighbours, decode=compiled.CompiledEngine.__call__):
+        sizes.append(len(neighbours))
+        return decode(self, neighbours)
+
+    monkeypatch.setattr(compiled.CompiledEngine, "__call__", watched)
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 48)
+    monkeypatch.setattr(search, "LARGEST_NULL", values)
+    run(plan_of("RidgeClassifier", scoring=["accuracy", "roc_auc"]))
+    assert max(sizes) == largest
+    assert sum(sizes) == 48
+
+
+def test_a_block_of_permuted_scores_takes_as_much_memory_as_is_said():
+    draw = np.random.default_rng(0)
+    observed, null = draw.random((1, 400)), draw.random((1, 1000, 400)).astype(np.float32)
+    maps = NullMaps(1, 1000, 400)
+    tracemalloc.start()
+    maps.put(0, observed, null)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 4 + peak / null.size < search.BYTES_OF_NULL, "4 are those of the block itself"
 
 
 # Where the maps are

@@ -19,7 +19,7 @@ from fastsl.estimators import make_estimator
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Engine
 from fastsl.progress import Progress, duration
-from fastsl.search import run_search
+from fastsl.search import BYTES_OF_NULL, most_centres, run_search
 
 #: Voxels of a brain at 2 mm, in MNI space.
 WHOLE_BRAIN = 235_375
@@ -41,7 +41,8 @@ class Explanation:
     seconds_per_sphere : float
         Measured just now on made-up data, all threads together.
     memory_bytes : int
-        Expected at the peak.
+        Expected at the peak. Of permutations, the scores of one block of spheres; the maps that TFCE and clusters need
+        are in a file where they are large.
     n_permutations : int
         Counted in, by two small numbers of them.
     permutations : str
@@ -143,7 +144,9 @@ def explain(
     else:
         seconds, how = _measure(analysis, n_samples, n_voxels, threads), ""
     dtype = np.dtype(matrix_dtype(analysis, np.float32))
-    n_results = 8 * len(analysis.folds) * len(analysis.scoring.names)
+    n_scores = len(analysis.scoring.names)
+    n_results = 8 * len(analysis.folds) * n_scores
+    block = min(int(n_spheres), most_centres(n_scores, int(n_permutations)))
     return Explanation(
         analysis.engine,
         len(analysis.folds),
@@ -152,7 +155,9 @@ def explain(
         int(n_samples),
         threads,
         seconds,
-        _PROCESS_BYTES + int(n_spheres) * (dtype.itemsize * n_samples + n_results),
+        _PROCESS_BYTES
+        + int(n_spheres) * (dtype.itemsize * n_samples + n_results)
+        + BYTES_OF_NULL * n_scores * int(n_permutations) * block,
         int(n_permutations),
         how,
     )

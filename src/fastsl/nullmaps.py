@@ -122,9 +122,11 @@ def _moments(
     n = null.shape[1] + 1
     # Permutations last and without gaps: numpy then adds up each sphere by itself. Along another axis the order of a
     # sum depends on how many spheres there are.
-    shifted = np.ascontiguousarray(np.moveaxis(null, 1, 2), np.float64) - first[:, :, None]
+    shifted = np.array(np.moveaxis(null, 1, 2), np.float64, order="C")
+    shifted -= first[:, :, None]
     mean = shifted.sum(axis=2) / n
-    squares = ((shifted - mean[:, :, None]) ** 2).sum(axis=2) + mean**2
+    shifted -= mean[:, :, None]
+    squares = np.square(shifted, out=shifted).sum(axis=2) + mean**2
     return first + mean, np.sqrt(squares / (n - 1))
 
 

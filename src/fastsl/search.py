@@ -26,6 +26,9 @@ from fastsl.outcome import Decoded, stop_if_hopeless
 from fastsl.progress import Progress, duration
 
 LARGEST_BLOCK = 8192
+#: Most permuted scores of a block (scores x permutations x centres), and the bytes that each takes on its way from the
+#: kernel to counts and moments: the largest block of 1,000 permutations would take 160 MB otherwise, of 10,000 1.6 GB.
+LARGEST_NULL, BYTES_OF_NULL = 4_000_000, 20
 #: Permutations that take longer are worth a word, and so many seconds of them say how long all will take.
 LONG, SECONDS_TO_TELL = 3600.0, 1.0
 
@@ -79,11 +82,13 @@ def run_search(
         pace = None if analysis.permuted is None else _Pace(analysis, engine.one_by_one, left)
         if pace is not None and engine.one_by_one:
             pace.foretell(engine, source)
-        for start, stop in blocks(left, engine.first_block, engine.seconds_a_block):
+        most = most_centres(len(analysis.scoring.names), 0 if analysis.permuted is None else len(analysis.permuted))
+        first = min(most, engine.first_block)
+        for start, stop in blocks(left, first, engine.seconds_a_block, most):
             stop_if_asked()
             neighbours = source.block(start, stop)
             decoded = _decode(engine, neighbours)
-            if start + (part_from or 0) == 0 and (part_from is None or stop == engine.first_block):
+            if start + (part_from or 0) == 0 and (part_from is None or stop == first):
                 stop_if_hopeless(decoded.troubles, decoded.scores)
             results.put(start, neighbours.sizes, decoded)
             recorder.put(Block(start, neighbours.sizes, decoded))
@@ -156,12 +161,21 @@ def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> D
         raise
 
 
-def blocks(left: Sequence[tuple[int, int]], first: int, seconds: float) -> Iterator[tuple[int, int]]:
+def most_centres(n_scores: int, n_permutations: int) -> int:
+    """Centres of the largest block."""
+    if not n_permutations:
+        return LARGEST_BLOCK
+    return max(1, min(LARGEST_BLOCK, LARGEST_NULL // (n_permutations * max(1, n_scores))))
+
+
+def blocks(
+    left: Sequence[tuple[int, int]], first: int, seconds: float, most: int | None = None
+) -> Iterator[tuple[int, int]]:
     """Cut ranges into blocks, the first of ``first`` centres, each as large as the last one's speed says.
 
-    Scores do not depend on the blocks.
+    No later one has more than ``most`` centres. Scores do not depend on the blocks.
     """
-    size = first
+    size, most = first, LARGEST_BLOCK if most is None else most
     for start, last in left:
         while start < last:
             stop = min(last, start + size)
@@ -169,7 +183,7 @@ def blocks(left: Sequence[tuple[int, int]], first: int, seconds: float) -> Itera
             yield start, stop
             took = max(1e-6, time.perf_counter() - began)
             wanted = int((stop - start) * seconds / took)
-            size = min(LARGEST_BLOCK, max(first // 4, 1, min(wanted, 4 * size)))
+            size = min(most, max(first // 4, 1, min(wanted, 4 * size)))
             start = stop
 
 
