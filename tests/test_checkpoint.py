@@ -77,6 +77,7 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(fit, small_blocks, deco
 
 def test_the_general_path_goes_on_too(fit, few_centres, small_blocks, decoded, tmp_path, monkeypatch):
     monkeypatch.setattr("fastsl.general.FIRST_BLOCK", 8)
+    monkeypatch.setattr("fastsl.general.GeneralEngine.seconds_a_block", 1e9)
     monkeypatch.setattr("fastsl.search.LARGEST_BLOCK", 8)
     arguments = {"estimator": BernoulliNB(), "process_mask_img": few_centres, "keep_predictions": True}
     expected = fit(**arguments)

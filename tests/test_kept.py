@@ -1,5 +1,9 @@
 """Held-out predictions, confusion matrices, several scores at once, and decoders on new samples."""
 
+import errno
+import os
+import re
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -178,6 +182,18 @@ def test_confusion_counts_by_hand():
     predicted = np.array([[0, 1], [1, -1], [1, 1]], np.int16)
     counts = confusion_counts(predicted, np.array([0, 0, 1]), 2)
     np.testing.assert_array_equal(counts, [[[1, 1], [0, 1]], [[0, 1], [0, 1]]])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no room is set aside here")
+def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path, monkeypatch):
+    def no_room(file, offset, n_bytes):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    where = re.escape(str(tmp_path))
+    with pytest.raises(OSError, match=rf"^{where} has no room for \d+ bytes .*: they are predictions; .* keep_pred"):
+        search(Y, CLASSIFIERS["compiled"], Keep(predictions=True, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 SCORINGS = {

@@ -1,6 +1,7 @@
 """Merging: shards become what one run would have given, or it is said which are missing and how to get them."""
 
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -9,7 +10,7 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 import fastsl
-from fastsl import SearchLight
+from fastsl import SearchLight, manifest, nullmaps
 from fastsl.blocks import find_files
 from fastsl.cli import main
 from fastsl.merging import IncompleteError
@@ -381,16 +382,28 @@ def permuted(phantom, tmp_path, **changes):
 
 def test_a_shard_knows_nothing_of_the_largest_score_of_the_whole(phantom, tmp_path):
     shard = permuted(phantom, tmp_path)
-    for name in ("p_values_fwe_", "tfce_", "p_values_tfce_", "clusters_", "cluster_labels_"):
+    for name in ("null_max_", "p_values_fwe_", "tfce_", "p_values_tfce_", "clusters_", "cluster_labels_"):
         assert getattr(shard, name) is None
     assert len(shard.p_values_) == len(shard.z_scores_) == shard.n_elements_ < 1912
     with pytest.raises(AttributeError, match="all centres, not a shard"):
         shard.p_values_fwe_img_  # noqa: B018
 
 
-def test_shards_of_other_permutations_are_foreign(phantom, tmp_path):
-    shard = permuted(phantom, tmp_path).set_params(random_state=1)
-    with pytest.raises(ValueError, match=r"blocks of another analysis, .* what differs: permuted"):
+OTHER_TESTS = {
+    r"permutation_seed \(1 here, 0 there\), permuted\.": {"random_state": 1},
+    r"n_permutations \(20 here, 19 there\), permuted\.": {"n_permutations": 20},
+    r"permutation_scheme \('free' here, 'within_groups' there\)\.": {"permutation_scheme": "free"},
+    r"permutation_scheme, permuted\.": {"permutation_scheme": np.arange(19 * 40).reshape(19, 40) % 40},
+    r"cluster_threshold \(3.0 here, 2.0 there\)\.": {"cluster_threshold": 3.0},
+    r"connectivity \(6 here, 26 there\)\.": {"connectivity": 6},
+    r"tfce \(False here, .*'E': 0.5.* there\)\.": {"tfce": False},
+}
+
+
+@pytest.mark.parametrize(("differs", "changes"), OTHER_TESTS.items())
+def test_shards_of_another_test_are_foreign(phantom, tmp_path, differs, changes):
+    shard = permuted(phantom, tmp_path).set_params(**changes)
+    with pytest.raises(ValueError, match=rf"blocks of another analysis, .* what differs: {differs}"):
         shard.fit(phantom.img, phantom.labels["condition"], shard=(2, 2))
 
 
@@ -403,4 +416,51 @@ def test_maps_with_holes_have_no_family_wise_p(phantom, tmp_path):
     assert np.isnan(merged.null_maps_[:, shard.n_elements_ :]).all()
     assert merged.p_values_fwe_ is None
     assert merged.tfce_ is None
+    assert merged.null_max_ is None
     assert merged.null_maps_.shape == (19, 1912)
+
+
+def test_no_room_is_taken_for_maps_that_nobody_reads(phantom, tmp_path, monkeypatch):
+    """Neither in shards nor in a map with holes are there TFCE and clusters."""
+    monkeypatch.setattr(nullmaps, "_allocate", lambda *_: pytest.fail("room was taken"))
+    permuted(phantom, tmp_path)
+    with pytest.warns(RuntimeWarning, match="the map has holes"):
+        fastsl.merge(tmp_path / "shards", allow_missing=True)
+
+
+def test_permuted_maps_cannot_be_kept_of_shards_that_have_none(fit, tmp_path):
+    fit(tmp_path, (1, 1))
+    with pytest.raises(ValueError, match=r"^keep_null='null': the shards in .* without permutations.* Leave keep_null"):
+        fastsl.merge(tmp_path, keep_null="null")
+
+
+def test_shards_of_an_older_format_are_refused(fit, tmp_path):
+    """Their manifests and layouts lack what a merge has to know of permutations."""
+    fit(tmp_path, (1, 1))
+    path = tmp_path / "shard-1-of-1" / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    content["format"] = 1
+    path.write_text(json.dumps({**content, "checksum": manifest._checksum(content)}))
+    with pytest.raises(ValueError, match=r"no shard in .* can be read: .* was written by another version of fastsl"):
+        fastsl.merge(tmp_path)
+
+
+TEST = OPTIONS["permutations"]
+
+
+def test_a_merge_with_holes_leaves_nothing_of_a_whole_one(run, tmp_path, capsys):
+    options, _ = TEST
+    for i in (1, 2):
+        assert run(tmp_path, *options, "--shard", f"{i}/2") == 0
+    assert main(["merge", str(tmp_path), "--quiet"]) == 0
+    whole = {path.name for path in tmp_path.iterdir()}
+    shutil.rmtree(shard(tmp_path, 2, 2))
+    assert main(["merge", str(tmp_path), "--allow-missing", "--overwrite"]) == 0
+    gone = {"p_fwe.nii.gz", "tfce.nii.gz", "p_tfce.nii.gz", "clusters.nii.gz", "clusters.tsv", "null_max.npy"}
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == whole - gone
+    said = capsys.readouterr().out
+    written = re.search(r"^Written to .*: (.*)$", said, re.MULTILINE)[1].split(", ")
+    assert set(written) == there - {"checkpoint"}
+    assert result(tmp_path)["scores"]["score"]["permutations"]["null_max"] is None

@@ -1,6 +1,9 @@
 """Scores under permuted labels: those of searches with each permuted y, whichever way and wherever they are decoded."""
 
+import errno
+import os
 import re
+import tracemalloc
 import warnings
 from contextlib import nullcontext
 
@@ -26,6 +29,8 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from fastsl import CorrelationClassifier, compiled, nullmaps, search, search_light, sphere_neighbours
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Permutations, make_engine, plan_analysis
+from fastsl.blocks import gaps
+from fastsl.checkpoint import Recorder
 from fastsl.decoders import REGISTRY
 from fastsl.kept import Keep
 from fastsl.neighbours import Neighbours
@@ -272,9 +277,66 @@ def test_scores_and_folds_can_keep_permutations_from_sharing(options, why):
 def test_a_warning_says_how_long_permutations_one_by_one_will_take(name):
     analysis = plan_of(name)
     who = re.escape(f"{len(analysis.permuted)} permutations of {analysis.estimator!r}")
-    text = rf"^{who} are decoded one after the other \(.+\): about .+ for 5 spheres\. RidgeClassifier, Ridge and Linear"
+    text = rf"^{who} are decoded one after the other \(.+\): about [\d.]+ (seconds|minutes) for 5 spheres\. Ridge, "
     with pytest.warns(UserWarning, match=text):
         run_search(DATA["standardised"].copy(), FEW, analysis, 1, Progress(0, "test"))
+
+
+@pytest.mark.parametrize("cv", [KFold(3), [(np.arange(12), np.arange(12, 24))]], ids=["splitter", "pairs"])
+def test_labels_that_are_exchanged_across_runs_unasked_are_warned_of(cv):
+    with pytest.warns(UserWarning, match=r"without groups exchanges labels among all samples.* Give groups=runs"):
+        plan(RidgeClassifier(), Y[2], groups=None, cv=cv)
+
+
+@pytest.mark.parametrize("cv", [None, 3, np.int64(3), KFold(3)], ids=repr)
+@pytest.mark.parametrize("scheme", ["within_groups", "free", np.argsort(rng.random((N_PERMUTATIONS, N)))], ids=type)
+def test_labels_that_are_exchanged_across_runs_on_purpose_are_not(cv, scheme):
+    """Folds of samples speak of no runs; and other schemes say what they do."""
+    groups = RUNS if isinstance(cv, KFold) and isinstance(scheme, str) and scheme == "within_groups" else None
+    plan(RidgeClassifier(), Y[2], groups=groups, cv=cv, scheme=scheme)
+
+
+class Remembered(Recorder):
+    """Has some of the blocks of a search already."""
+
+    def __init__(self, known=()):
+        self.known, self.blocks = list(known), []
+
+    def replay(self):
+        yield from self.known
+
+    def left(self, n_centres):
+        return gaps([(block.start, block.stop) for block in self.known], 0, n_centres)
+
+    def put(self, block):
+        self.blocks.append(block)
+
+
+def test_the_time_is_that_of_what_is_left(monkeypatch):
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 12)
+    monkeypatch.setattr(search, "LARGEST_BLOCK", 12)
+    analysis, recorder = plan_of("GaussianNB"), Remembered()
+
+    def again(recorder):
+        run_search(DATA["standardised"].copy(), SPHERES, analysis, 1, Progress(0, "test"), recorder=recorder)
+
+    with pytest.warns(UserWarning, match="for 48 spheres"):
+        again(recorder)
+    with pytest.warns(UserWarning, match="for 12 spheres"):
+        again(Remembered(recorder.blocks[:3]))
+    again(Remembered(recorder.blocks))  # says nothing
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+def test_permutations_that_are_shared_and_take_long_say_so_once(monkeypatch, is_long):
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 12)
+    monkeypatch.setattr(search, "LARGEST_BLOCK", 12)
+    monkeypatch.setattr(search, "SECONDS_TO_TELL", 0.0)
+    monkeypatch.setattr(search, "LONG", 0.0 if is_long else 3600.0)
+    text = r"^11 permutations of RidgeClassifier\(\) will take about [\d.]+ seconds for the 24 spheres that are left"
+    with pytest.warns(UserWarning, match=text) if is_long else nullcontext() as caught:
+        run_search(DATA["standardised"].copy(), SPHERES, plan_of("RidgeClassifier"), 1, Progress(0, "test"))
+    assert caught is None or len(caught) == 1
 
 
 # p values and moments, by their definitions
@@ -355,6 +417,10 @@ RARE = (np.isin(np.arange(N), [0, 6, 12])).astype(int)
 TOGETHER = swapped((6, 1), (12, 2))
 
 
+NOT_DEFINED = (
+    r"^(\d+) scores under permuted labels are not defined, in \1 of \1 spheres and {} of {} permutations. Each counts "
+    "as reaching the observed score, uncorrected and family-wise"
+)
 ONE_CLASS = np.array([swapped((6, 7)), TOGETHER, swapped((0, 1))])
 
 
@@ -363,13 +429,14 @@ ONE_CLASS = np.array([swapped((6, 7)), TOGETHER, swapped((0, 1))])
 )
 def test_a_fold_of_one_class_under_permutation_counts_as_reached(estimator):
     analysis = plan(estimator, RARE, n=3, scheme=ONE_CLASS)
-    with pytest.warns(RuntimeWarning, match=r"of the scores .* not defined \(of \d+ spheres and scores") as caught:
+    with pytest.warns(RuntimeWarning, match=NOT_DEFINED.format(1, 3)) as caught:
         result = run_quietly(analysis)
     assert len(caught) == 1
     maps, observed = result.null.maps[0], result.scores[0].astype(np.float32)
     np.testing.assert_array_equal(np.isnan(maps), np.tile([[False], [True], [False]], len(observed)))
     np.testing.assert_array_equal(result.null.reached[0], 1 + (maps[[0, 2]] >= observed).sum(axis=0))
-    np.testing.assert_array_equal(np.isnan(result.null.largest[0]), [False, True, False])
+    np.testing.assert_array_equal(np.isposinf(result.null.largest[0]), [False, True, False])
+    assert (result.null.p_fwe(result.scores) >= 2 / 4).all()
 
 
 @pytest.mark.parametrize("estimator", [GaussianNB(), KNeighborsClassifier(3)], ids=repr)
@@ -391,11 +458,11 @@ def test_a_score_that_is_not_defined_under_permutation_counts_as_reached(estimat
     y = np.tile([0, 0, 1, 0, 1, 1], N_RUNS)
     lonely = swapped((2, 6), (4, 7), (5, 9))  # the first run has the first class only
     analysis = plan(estimator, y, n=2, scheme=np.array([lonely, swapped((0, 2))]), scoring="roc_auc")
-    with pytest.warns(RuntimeWarning, match="48 of the scores under permuted labels are not defined") as caught:
+    with pytest.warns(RuntimeWarning, match=NOT_DEFINED.format(1, 2)) as caught:
         result = run_quietly(analysis)
     assert len(caught) == 1
     assert np.isnan(result.null.maps[0, 0]).all()
-    assert np.isnan(result.null.largest[0, 0])
+    assert np.isposinf(result.null.largest[0, 0])
     others = result.null.maps[0, 1] >= result.scores[0].astype(np.float32)
     np.testing.assert_array_equal(result.null.reached[0], 1.0 + others)
     assert (result.null.p_fwe(result.scores) >= 2 / 3).all(), "a map without a maximum counts against"
@@ -499,6 +566,33 @@ def test_any_block_size_permutes_the_same(whole, monkeypatch, name, first, large
     np.testing.assert_array_equal(found.null.largest, whole(name).null.largest)
 
 
+@pytest.mark.parametrize(("values", "largest"), [(10**6, 48), (7 * 2 * N_PERMUTATIONS, 7), (1, 1)])
+def test_a_block_has_no_more_than_so_many_permuted_scores(monkeypatch, values, largest):
+    sizes = []
+
+    def watched(self, neighbours, decode=compiled.CompiledEngine.__call__):
+        sizes.append(len(neighbours))
+        return decode(self, neighbours)
+
+    monkeypatch.setattr(compiled.CompiledEngine, "__call__", watched)
+    monkeypatch.setattr(compiled, "FIRST_BLOCK", 48)
+    monkeypatch.setattr(search, "LARGEST_NULL", values)
+    run(plan_of("RidgeClassifier", scoring=["accuracy", "roc_auc"]))
+    assert max(sizes) == largest
+    assert sum(sizes) == 48
+
+
+def test_a_block_of_permuted_scores_takes_as_much_memory_as_is_said():
+    draw = np.random.default_rng(0)
+    observed, null = draw.random((1, 400)), draw.random((1, 1000, 400)).astype(np.float32)
+    maps = NullMaps(1, 1000, 400)
+    tracemalloc.start()
+    maps.put(0, observed, null)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 4 + peak / null.size < search.BYTES_OF_NULL, "4 are those of the block itself"
+
+
 # Where the maps are
 
 
@@ -523,6 +617,19 @@ def test_blocks_come_in_any_order(size):
         np.testing.assert_array_equal(getattr(found, one), getattr(expected, one), err_msg=one)
 
 
+@pytest.mark.parametrize("size", [1, 5])
+def test_one_score_that_is_not_defined_counts_against_every_centre(size):
+    observed = np.array([[0.5, 0.9, np.nan, 0.7, 0.6]])
+    null = np.full((1, 4, 5), 0.4, np.float32)
+    null[0, 1, 3] = np.nan  # a solver that did not come to an end
+    null[0, :, 2] = 2.0, np.nan, np.nan, 2.0  # a centre that has no score, and competes with none
+    with pytest.warns(RuntimeWarning, match=r"^1 scores .* in 1 of 5 spheres and 1 of 4 perm.*; z is 0.*standardise"):
+        found = put_all(NullMaps(1, 4, 5), observed, null, np.arange, size)
+    np.testing.assert_array_equal(found.largest[0], np.array([0.4, np.inf, 0.4, 0.4], np.float32))
+    np.testing.assert_array_equal(found.reached[0], [0, 0, np.nan, 1, 0])
+    np.testing.assert_array_equal(found.p_fwe(observed)[0], [2 / 5, 2 / 5, np.nan, 2 / 5, 2 / 5])
+
+
 def test_a_null_that_does_not_vary_has_an_sd_of_0():
     for value in (0.1, 1 / 3, 1e6):
         null = np.full((1, 37, 2), value, np.float32)
@@ -543,6 +650,51 @@ def test_maps_in_a_folder_and_in_memory_are_the_same(tmp_path, monkeypatch):
     assert isinstance(unnamed.maps, np.memmap)
     for maps in (folder.maps, stored, unnamed.maps):
         np.testing.assert_array_equal(maps, memory.maps)
+
+
+needs_fallocate = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no room is set aside here")
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def no_room(file, offset, n_bytes):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+
+
+@needs_fallocate
+@pytest.mark.parametrize("where", ["in a folder", "unnamed"])
+def test_files_of_maps_have_their_room_on_the_disk_from_the_start(tmp_path, monkeypatch, where):
+    reserved = []
+    monkeypatch.setattr(nullmaps, "_IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, offset, n_bytes: reserved.append((offset, n_bytes)))
+    NullMaps(1, 10, 1000, maps=True, folder=tmp_path if where == "in a folder" else None)
+    ((offset, n_bytes),) = reserved
+    assert offset == 0
+    assert 40_000 <= n_bytes <= 40_000 + 256  # and the header of the file
+
+
+@needs_fallocate
+def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path, monkeypatch, full_disk):
+    monkeypatch.setattr(nullmaps, "_IN_MEMORY", 0)
+    where = re.escape(str(tmp_path))
+    with pytest.raises(OSError, match=f"^{where} has no room for 40,128 bytes .*: they are the permuted .* keep_null"):
+        NullMaps(1, 10, 1000, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=f"^{where} has no room for 40,000 bytes .* set TMPDIR to a folder that has"):
+        NullMaps(1, 10, 1000, maps=True)
+
+
+@needs_fallocate
+def test_a_disk_that_cannot_set_room_aside_is_used_as_it_is(tmp_path, monkeypatch):
+    def cannot(file, offset, n_bytes):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", cannot)
+    NullMaps(1, 10, 1000, folder=tmp_path)
+    assert np.load(tmp_path / "null.npy").shape == (1, 10, 1000)
 
 
 def test_data_are_left_as_they_were():

@@ -1,5 +1,8 @@
 """SearchLight with permutations: what comes out, and what is refused before any work."""
 
+import re
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 
+import fastsl
 from fastsl import SearchLight, cluster_inference, permuted_targets, sphere_neighbours, voxel_adjacency
 from fastsl.analysis import Permutations, plan_analysis
 from fastsl.images import Series
@@ -264,6 +268,22 @@ def test_the_seed_says_which_permutations(phantom, few_centres):
     assert (one.null_max_ != other.null_max_).any()
 
 
+def test_the_group_test_of_the_documentation_reads_the_null_that_is_kept(tested, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "permutation.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text[text.index("## Groups of subjects") :], re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "np": np,
+        "fastsl": fastsl,
+        "folders": [tested.keep_null] * 3,
+        "mask": tested.process_mask_,
+        "maps": [tested.masked_scores_] * 3,
+    }
+    exec(snippet.replace("10_000", "20"), names)
+    assert names["null"].shape == (20, tested.n_elements_)
+    assert names["result"].p_tfce.min() == 1 / 21
+
+
 # What is refused
 
 
@@ -315,6 +335,7 @@ def test_settings_that_can_be_are_not_refused():
     assert settings.enhancement == {"dh": 0.1, "E": 0.5, "H": 1.0, "with_dh": True}
     assert not Significance(5).keep(Keep()).null_maps
     assert settings.keep(Keep()).null_maps
+    assert not settings.keep(Keep(), is_part=True).null_maps
 
 
 # Where there is nothing to find, and where there is

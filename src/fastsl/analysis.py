@@ -1,5 +1,6 @@
 """From a user's arguments to a checked question, and from it to the engine that answers."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -118,10 +119,26 @@ def plan_analysis(
     checked = check_groups(groups, n_samples)
     permuted = None
     if permutations is not None:
+        _warn_of_free_exchange(permutations.scheme, checked, cv)
         permuted = permuted_targets(
             target, permutations.n, permutations.scheme, checked, random_state, classifier=classifier
         )
     return Analysis(target, model, folds, scores, checked, int(min_voxels), engine, permuted)
+
+
+def _warn_of_free_exchange(scheme: Any, groups: NDArray[Any] | None, cv: Any) -> None:
+    """Folds that somebody made speak of runs, in which labels are to stay: without ``groups`` they do not."""
+    if isinstance(scheme, str) and scheme == "within_groups" and groups is None and not _is_number_of_folds(cv):
+        warnings.warn(
+            "permutation_scheme='within_groups' without groups exchanges labels among all samples, also those of "
+            "different runs. Give groups=runs, the run of each sample; or permutation_scheme='free', if that is meant.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _is_number_of_folds(cv: Any) -> bool:
+    return cv is None or isinstance(cv, int | np.integer)
 
 
 def _check_min_voxels(min_voxels: Any) -> None:

@@ -18,8 +18,8 @@ from fastsl.analysis import Analysis, Permutations, make_engine, matrix_dtype, p
 from fastsl.estimators import make_estimator
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Engine
-from fastsl.progress import Progress
-from fastsl.search import run_search
+from fastsl.progress import Progress, duration
+from fastsl.search import BYTES_OF_NULL, most_centres, run_search
 
 #: Voxels of a brain at 2 mm, in MNI space.
 WHOLE_BRAIN = 235_375
@@ -41,7 +41,8 @@ class Explanation:
     seconds_per_sphere : float
         Measured just now on made-up data, all threads together.
     memory_bytes : int
-        Expected at the peak.
+        Expected at the peak. Of permutations, the scores of one block of spheres; the maps that TFCE and clusters need
+        are in a file where they are large.
     n_permutations : int
         Counted in, by two small numbers of them.
     permutations : str
@@ -72,16 +73,9 @@ class Explanation:
             + (f"{self.n_permutations} permutations: {self.permutations}\n" if self.n_permutations else "")
             + f"{self.n_spheres} spheres of {self.n_voxels} voxels, {self.n_samples} volumes, {self.n_folds} folds, "
             f"n_jobs={self.n_jobs}:\n"
-            f"about {_duration(self.seconds)} ({1000 * self.seconds_per_sphere:.3g} ms a sphere, measured on smooth "
+            f"about {duration(self.seconds)} ({1000 * self.seconds_per_sphere:.3g} ms a sphere, measured on smooth "
             f"made-up data), {self.memory_bytes / 1e9:.2g} GB of memory"
         )
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} seconds"
 
 
 def explain(
@@ -150,7 +144,9 @@ def explain(
     else:
         seconds, how = _measure(analysis, n_samples, n_voxels, threads), ""
     dtype = np.dtype(matrix_dtype(analysis, np.float32))
-    n_results = 8 * len(analysis.folds) * len(analysis.scoring.names)
+    n_scores = len(analysis.scoring.names)
+    n_results = 8 * len(analysis.folds) * n_scores
+    block = min(int(n_spheres), most_centres(n_scores, int(n_permutations)))
     return Explanation(
         analysis.engine,
         len(analysis.folds),
@@ -159,7 +155,9 @@ def explain(
         int(n_samples),
         threads,
         seconds,
-        _PROCESS_BYTES + int(n_spheres) * (dtype.itemsize * n_samples + n_results),
+        _PROCESS_BYTES
+        + int(n_spheres) * (dtype.itemsize * n_samples + n_results)
+        + BYTES_OF_NULL * n_scores * int(n_permutations) * block,
         int(n_permutations),
         how,
     )
@@ -174,7 +172,7 @@ def _measure_permutations(plan: Callable[..., Analysis], n: int, n_voxels: int, 
     counts = [0 if one.permuted is None else len(one.permuted) for one in (few, many)]
     with warnings.catch_warnings():
         # That the run itself would say, of the made-up spheres.
-        warnings.filterwarnings("ignore", ".*are decoded one after the other", UserWarning)
+        warnings.filterwarnings("ignore", r"\d+ permutations of .*spheres", UserWarning)
         took = [_measure(one, n_samples, n_voxels, threads) for one in (few, many)]
     slope = max(0.0, took[1] - took[0]) / max(1, counts[1] - counts[0])
     how = f"one after the other ({engine.one_by_one})" if engine.one_by_one else "after one factorisation of a sphere"

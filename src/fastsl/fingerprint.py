@@ -106,15 +106,15 @@ def _digest(content: Any) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def ingredients(X: NDArray[Any], analysis: Analysis, keep: Keep, **geometry: Any) -> dict[str, str]:
+def ingredients(X: NDArray[Any], analysis: Analysis, keep: Keep, **others: Any) -> dict[str, str]:
     """All that the scores depend on, by name; X (n_voxels, n_samples) as it was read, before anything is done to it.
 
-    ``geometry`` is what the analysis does not know: masks, affines, radius, standardisation.
+    ``others`` is what the analysis does not know: masks, affines, radius, standardisation, and settings of a test.
     """
     found = {one.name: getattr(analysis, one.name) for one in fields(analysis) if one.name != "engine"}
     package = {name: version for name, version in versions().items() if name in _PACKAGES}
     kept = {f"keep_{name}": value for name, value in keep.settings.items()}
-    everything = {**found, **geometry, **kept, "path": analysis.engine.path, "imgs": X, **package}
+    everything = {**found, **others, **kept, "path": analysis.engine.path, "imgs": X, **package}
     words = {name: _shorten(describe(value)) for name, value in everything.items()}
     return {**words, "kernels": source_digest()}
 

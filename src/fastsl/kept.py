@@ -1,6 +1,5 @@
 """Held-out predictions and confusion matrices of every sphere, where they were asked for."""
 
-import os
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from fastsl._runtime.memory import available_bytes
 from fastsl.folds import TestRows
 from fastsl.predictions import HeldOut
+from fastsl.record import create_array
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,5 @@ def _allocate(wanted: dict[str, tuple[tuple[int, ...], DTypeLike]], folder: Path
     if folder is None:
         return {name: np.zeros(shape, dtype) for name, (shape, dtype) in wanted.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    return {
-        name: np.lib.format.open_memmap(
-            os.fspath(folder / f"{name}.npy"), mode="w+", dtype=np.dtype(dtype), shape=shape
-        )
-        for name, (shape, dtype) in wanted.items()
-    }
+    advice = "they are predictions; make room, or give keep_predictions (--out) another folder"
+    return {name: create_array(folder / f"{name}.npy", dtype, shape, advice) for name, (shape, dtype) in wanted.items()}

@@ -22,7 +22,7 @@ from fastsl.record import npz_bytes, write_json, write_whole
 from fastsl.shards import Shard
 
 #: Of the folder; another number is another version's, whose files this one cannot read.
-FORMAT = 1
+FORMAT = 2
 MANIFEST, LAYOUT = "manifest.json", "layout.npz"
 
 

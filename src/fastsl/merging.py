@@ -203,6 +203,8 @@ def merge(
     ------
     IncompleteError
         A ValueError that names every shard that cannot be joined, and the commands that compute just these.
+    ValueError
+        For keep_null where the shards have no permutations.
     FileNotFoundError
         When there is no shard.
 
@@ -224,13 +226,19 @@ def merge(
         raise _incomplete(found, folder)
     manifest = found.reference
     layout, process_mask, affine = read_layout(found.folders[manifest.shard], manifest)
+    if keep_null is not None and not layout.n_permutations:
+        raise ValueError(
+            f"keep_null={str(keep_null)!r}: the shards in {folder} were decoded without permutations: there are no "
+            "permuted maps to keep. Leave keep_null out, or decode the shards again with n_permutations."
+        )
     test = Significance(layout.n_permutations, folder=None if keep_null is None else Path(keep_null), **manifest.test)
     keep = test.keep(
         Keep(
             manifest.keep["predictions"],
             manifest.keep["confusion"],
             None if keep_predictions is None else Path(keep_predictions),
-        )
+        ),
+        is_part=bool(found.problems),
     )
     collector, merged = Collector(layout, manifest.n_centres, keep), Merged()
     problems = {**found.problems, **_collect(found, collector, merged)}

@@ -39,13 +39,14 @@ def images(maps: Maps, suffix: str, score: str) -> Iterator[tuple[str, nib.Nifti
             yield f"{name}{suffix}.nii.gz", maps.to_img(_of(values, score), outside)
 
 
-def write_tables(maps: Maps, out: Path, suffix: str, score: str) -> None:
-    """Write the largest score of each permuted map, and the table of clusters with their peaks in mm."""
+def write_tables(maps: Maps, out: Path, suffix: str, score: str) -> list[str]:
+    """Write the largest score of each permuted map, and the table of clusters with their peaks in mm; return names."""
     if maps.null_max_ is None:
-        return
-    np.save(out / f"null_max{suffix}.npy", _of(maps.null_max_, score))
+        return []
+    names = [f"null_max{suffix}.npy", f"clusters{suffix}.tsv"]
+    np.save(out / names[0], _of(maps.null_max_, score))
     if maps.clusters_ is None:
-        return
+        return names[:1]
     clusters = _of(maps.clusters_, score)
     voxels = np.argwhere(maps.process_mask_)[clusters.peak]
     peaks = nib.affines.apply_affine(maps.process_mask_affine_, voxels.reshape(-1, 3))
@@ -53,7 +54,8 @@ def write_tables(maps: Maps, out: Path, suffix: str, score: str) -> None:
     for i, peak in enumerate(peaks):
         row = [getattr(clusters, name)[i] for name in _CLUSTER_COLUMNS]
         lines.append("\t".join(f"{value:.6g}" for value in [*row, *peak]))
-    (out / f"clusters{suffix}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / names[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return names
 
 
 def record(maps: Maps, command: Mapping[str, Any], score: str) -> dict[str, Any] | None:
@@ -64,8 +66,10 @@ def record(maps: Maps, command: Mapping[str, Any], score: str) -> dict[str, Any]
         "n_permutations": maps.n_permutations_,
         "scheme": command["scheme"],
         "seed": command["seed"],
-        "null_max": [None if np.isnan(value) else float(value) for value in _of(maps.null_max_, score)],
+        "null_max": None,
     }
+    if maps.null_max_ is not None:
+        found["null_max"] = [float(value) if np.isfinite(value) else None for value in _of(maps.null_max_, score)]
     for name, values in (
         ("p_unc", maps.p_values_),
         ("p_fwe", maps.p_values_fwe_),

@@ -23,6 +23,20 @@ def readable(seconds: float) -> str:
     return f"{whole // 3600:02d} HR {whole // 60 % 60:02d} MIN {whole % 60:02d} SEC"
 
 
+def duration(seconds: float) -> str:
+    """Seconds in the unit that one would say.
+
+    Examples
+    --------
+    >>> duration(9000)
+    '2.5 hours'
+    """
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
 class _Bar:
     """Counts spheres; shows a tqdm bar or writes lines."""
 

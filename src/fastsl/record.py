@@ -1,5 +1,6 @@
 """What a run was: versions, checksums and times, and files that are there whole or not at all."""
 
+import errno
 import hashlib
 import importlib.metadata
 import io
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastsl._version import __version__
 
+#: What systems say of a file that does not fit: on the disk, in the quota, below the largest size of a file.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = ("numba", "numpy", "scipy", "scikit-learn", "nibabel", "threadpoolctl", "joblib")
 
 
@@ -90,6 +93,38 @@ def check_writable(folder: Path, what: str) -> None:
             probe.flush()
     except OSError as error:
         raise OSError(f"{what}: cannot write to {folder} ({error.strerror}).") from error
+
+
+def reserve_room(file: int, n_bytes: int, folder: str | Path, what: str) -> None:
+    """Have the disk set ``n_bytes`` aside for a file that is going to be memory-mapped; ``what`` says what to change.
+
+    Such a file is sparse: a disk that is full when a page of it is written ends the process with a bus error, which
+    nobody can catch. Where the system cannot set room aside, nothing is done.
+
+    Raises
+    ------
+    OSError
+        When there is no room, naming the folder and the bytes.
+    """
+    if not (hasattr(os, "posix_fallocate") and n_bytes):
+        return
+    try:
+        os.posix_fallocate(file, 0, n_bytes)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OSError(f"{folder} has no room for {n_bytes:,} bytes ({error.strerror}): {what}.") from error
+
+
+def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], what: str) -> NDArray[Any]:
+    """Memory-map a new .npy file that has its room on the disk; see :func:`reserve_room`."""
+    array = np.lib.format.open_memmap(os.fspath(path), mode="w+", dtype=np.dtype(dtype), shape=shape)
+    try:
+        with path.open("r+b") as file:
+            reserve_room(file.fileno(), path.stat().st_size, path.parent, what)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return array
 
 
 def where() -> dict[str, str]:

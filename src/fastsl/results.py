@@ -59,6 +59,9 @@ def prepare_folder(out: Path, names: list[str], overwrite: bool) -> None:
 def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: Mapping[str, Any]) -> list[str]:
     """Write everything; return the names of the files. ``result.json`` is the last: where it is, all is there.
 
+    What is not there, such as family-wise p values of a map with holes, is not written, and removed where an earlier
+    command has left it: files that stand side by side belong together.
+
     Parameters
     ----------
     maps : Maps
@@ -71,11 +74,14 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
         For the record, beside that.
     """
     command = about["command"]
+    written = {"result.json"}
     for name in _ARRAYS:
         if (arrays / name).exists():
             os.replace(arrays / name, out / name)
+            written.add(name)
     if maps.confusion_ is not None and not isinstance(maps.confusion_, np.memmap):
         np.save(out / "confusion.npy", maps.confusion_)
+        written.add("confusion.npy")
     if maps.prediction_samples_ is not None and maps.prediction_folds_ is not None:
         rows = [
             f"{i}\t{fold}\t{about['y'][i]}"
@@ -83,12 +89,15 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
         ]
         header = f"volume_kept\tfold\t{command['target']}"
         (out / "predictions.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        written.add("predictions.tsv")
     for name, scores in _by_name(maps.masked_scores_).items():
-        _save(maps.to_img(scores), out / _maps(command)[name])
-        for file, image in permutation_files.images(maps, _suffix(command, name), name):
+        suffix = _suffix(command, name)
+        images = {_maps(command)[name]: maps.to_img(scores), **dict(permutation_files.images(maps, suffix, name))}
+        for file, image in images.items():
             _save(image, out / file)
-        permutation_files.write_tables(maps, out, _suffix(command, name), name)
+        written.update(images, permutation_files.write_tables(maps, out, suffix, name))
     _save(maps.n_voxels_img_, out / "n_voxels.nii.gz")
+    written.add("n_voxels.nii.gz")
     first, scores = next(iter(_by_name(maps.masked_scores_).items()))
     if command["picture"] and np.isfinite(scores).any():
         draw_map(
@@ -99,8 +108,11 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
             title=f"{command['target']}: {maps.engine_.estimator}, {command['radius']:g} mm",
             label=command["scoring"][0] if command["scoring"] else "score",
         )
+        written.add("scores.png")
+    for name in set(files_of(command)) - written:
+        (out / name).unlink(missing_ok=True)
     write_json(out / "result.json", _record(maps, about, extra))
-    return files_of(command)
+    return [name for name in files_of(command) if name in written]
 
 
 def _save(image: nib.Nifti1Image, path: Path) -> None:
@@ -153,10 +165,9 @@ def summary(maps: Maps, how_long: str, out: Path, files: list[str]) -> str:
     """What was done, in two lines."""
     name, scores = next(iter(_by_name(maps.masked_scores_).items()))
     if not np.isfinite(scores).any():
-        written = ", ".join(file for file in files if file != "scores.png")
         return (
             f"{len(scores)} spheres {how_long}; no sphere has a score in every fold, so the map is NaN: "
-            f"see the warnings, and mean_of_each_fold in result.json.\nWritten to {out}: {written}"
+            f"see the warnings, and mean_of_each_fold in result.json.\nWritten to {out}: {', '.join(files)}"
         )
     best = int(np.nanargmax(scores))
     voxel = np.argwhere(maps.process_mask_)[best]

@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
         _say_what_a_shard_did(arguments, searchlight, shard, seconds)
         return
     try:
-        results.write(searchlight, out, arrays, about, {"seconds": seconds})
+        files = results.write(searchlight, out, arrays, about, {"seconds": seconds})
     except OSError as error:
         raise OSError(
             f"--out: cannot write to {out} ({error.strerror or error}). All spheres are saved in {checkpoint.folder}: "
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
         ) from error
     checkpoint.remove()
     if not arguments.quiet:
-        print(results.summary(searchlight, f"in {seconds:.1f} s", out, question.files))
+        print(results.summary(searchlight, f"in {seconds:.1f} s", out, files))
 
 
 def _about(arguments: argparse.Namespace, question: Question) -> dict[str, Any]:

@@ -22,10 +22,15 @@ from fastsl.general import GeneralEngine
 from fastsl.kept import Keep
 from fastsl.matrix import zero_non_finite
 from fastsl.neighbours import Neighbours
-from fastsl.outcome import Decoded, Engine, stop_if_hopeless
-from fastsl.progress import Progress, readable
+from fastsl.outcome import Decoded, stop_if_hopeless
+from fastsl.progress import Progress, duration
 
 LARGEST_BLOCK = 8192
+#: Most permuted scores of a block (scores x permutations x centres), and the bytes that each takes on its way from the
+#: kernel to counts and moments: the largest block of 1,000 permutations would take 160 MB otherwise, of 10,000 1.6 GB.
+LARGEST_NULL, BYTES_OF_NULL = 4_000_000, 20
+#: Permutations that take longer are worth a word, and so many seconds of them say how long all will take.
+LONG, SECONDS_TO_TELL = 3600.0, 1.0
 
 
 class NeighbourSource(Protocol):
@@ -73,36 +78,78 @@ def run_search(
             known += len(block.sizes)
         if known:
             bar.advance(known)  # at once: the first advance is none that the rate counts
-        if engine.one_by_one and analysis.permuted is not None:
-            _warn_of_time(engine, source, len(analysis.permuted), analysis.engine)
-        for start, stop in blocks(recorder.left(len(source)), engine.first_block, engine.seconds_a_block):
+        left = recorder.left(len(source))
+        pace = None if analysis.permuted is None else _Pace(analysis, engine.one_by_one, left)
+        if pace is not None and engine.one_by_one:
+            pace.foretell(engine, source)
+        most = most_centres(len(analysis.scoring.names), 0 if analysis.permuted is None else len(analysis.permuted))
+        first = min(most, engine.first_block)
+        for start, stop in blocks(left, first, engine.seconds_a_block, most):
             stop_if_asked()
             neighbours = source.block(start, stop)
             decoded = _decode(engine, neighbours)
-            if start + (part_from or 0) == 0 and (part_from is None or stop == engine.first_block):
+            if start + (part_from or 0) == 0 and (part_from is None or stop == first):
                 stop_if_hopeless(decoded.troubles, decoded.scores)
             results.put(start, neighbours.sizes, decoded)
             recorder.put(Block(start, neighbours.sizes, decoded))
             bar.advance(stop - start)
+            if pace is not None:
+                pace.advance(stop - start)
     return results.finish(is_part=part_from is not None)
 
 
-def _warn_of_time(engine: CompiledEngine | GeneralEngine, source: NeighbourSource, n: int, how: Engine) -> None:
-    """Say how long permutations will take that are decoded one after the other, by some spheres without them."""
-    size = min(len(source), engine.first_block)
-    start = (len(source) - size) // 2
-    engine.observed(source.block(start, start + 1))  # compiles, or starts workers
-    block = source.block(start, start + size)
-    began = time.perf_counter()
-    engine.observed(block)
-    seconds = (time.perf_counter() - began) / size * len(source) * n
-    warnings.warn(
-        f"{n} permutations of {how.estimator} are decoded one after the other ({engine.one_by_one}): about "
-        f"{readable(seconds)} for {len(source)} spheres. RidgeClassifier, Ridge and LinearSVC without class_weight, "
-        "scored by accuracy, balanced_accuracy, roc_auc or r2, share one factorisation between permutations.",
-        UserWarning,
-        stacklevel=4,
-    )
+class _Pace:
+    """Says once how long the permutations of what is left will take."""
+
+    def __init__(self, analysis: Analysis, one_by_one: str, left: Sequence[tuple[int, int]]) -> None:
+        assert analysis.permuted is not None
+        self._what = f"{len(analysis.permuted)} permutations of {analysis.engine.estimator}"
+        self._n, self._one_by_one = len(analysis.permuted), one_by_one
+        self._left = sum(stop - start for start, stop in left)
+        self._has_told, self._began, self._done = bool(one_by_one), 0.0, -1
+
+    def foretell(self, engine: CompiledEngine | GeneralEngine, source: NeighbourSource) -> None:
+        """Say it of permutations that are decoded one after the other, by some spheres without them."""
+        if not self._left:
+            return
+        size = min(len(source), engine.first_block)
+        start = (len(source) - size) // 2
+        engine.observed(source.block(start, start + 1))  # compiles, or starts workers
+        block = source.block(start, start + size)
+        began = time.perf_counter()
+        engine.observed(block)
+        seconds = (time.perf_counter() - began) / size * self._left * self._n
+        _warn(
+            f"{self._what} are decoded one after the other ({self._one_by_one}): about {duration(seconds)} for "
+            f"{self._left} spheres. Ridge, RidgeClassifier and their CV forms, LinearSVC and "
+            "LinearDiscriminantAnalysis with fixed shrinkage, without class_weight, scored by accuracy, "
+            "balanced_accuracy, roc_auc, r2, neg_mean_squared_error or neg_mean_absolute_error, share one "
+            "factorisation between permutations."
+        )
+
+    def advance(self, n: int) -> None:
+        """Count spheres, and say it of permutations that are shared, where it is long."""
+        self._left -= n
+        if self._done < 0:  # the first block may have waited for the compiler
+            self._done, self._began = 0, time.perf_counter()
+            return
+        self._done += n
+        elapsed = time.perf_counter() - self._began
+        if self._has_told or elapsed < SECONDS_TO_TELL:
+            return
+        self._has_told = True
+        seconds = elapsed / self._done * self._left
+        if seconds > LONG:
+            _warn(
+                f"{self._what} will take about {duration(seconds)} for the {self._left} spheres that are left. "
+                "RidgeClassifier, Ridge and their CV forms are the fastest at this; shards share the work between "
+                "machines, and a checkpoint keeps what is done."
+            )
+
+
+def _warn(text: str) -> None:
+    """Warn at the line of the user's call."""
+    warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> Decoded:
@@ -114,12 +161,21 @@ def _decode(engine: CompiledEngine | GeneralEngine, neighbours: Neighbours) -> D
         raise
 
 
-def blocks(left: Sequence[tuple[int, int]], first: int, seconds: float) -> Iterator[tuple[int, int]]:
+def most_centres(n_scores: int, n_permutations: int) -> int:
+    """Centres of the largest block."""
+    if not n_permutations:
+        return LARGEST_BLOCK
+    return max(1, min(LARGEST_BLOCK, LARGEST_NULL // (n_permutations * max(1, n_scores))))
+
+
+def blocks(
+    left: Sequence[tuple[int, int]], first: int, seconds: float, most: int | None = None
+) -> Iterator[tuple[int, int]]:
     """Cut ranges into blocks, the first of ``first`` centres, each as large as the last one's speed says.
 
-    Scores do not depend on the blocks.
+    No later one has more than ``most`` centres. Scores do not depend on the blocks.
     """
-    size = first
+    size, most = first, LARGEST_BLOCK if most is None else most
     for start, last in left:
         while start < last:
             stop = min(last, start + size)
@@ -127,7 +183,7 @@ def blocks(left: Sequence[tuple[int, int]], first: int, seconds: float) -> Itera
             yield start, stop
             took = max(1e-6, time.perf_counter() - began)
             wanted = int((stop - start) * seconds / took)
-            size = min(LARGEST_BLOCK, max(first // 4, 1, min(wanted, 4 * size)))
+            size = min(most, max(first // 4, 1, min(wanted, 4 * size)))
             start = stop
 
 

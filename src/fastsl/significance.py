@@ -84,17 +84,29 @@ class Significance:
             "connectivity": int(self.connectivity),
         }
 
-    def keep(self, keep: Keep) -> Keep:
-        """Have the maps kept that the test needs."""
-        return replace(keep, null_maps=self.wants_tfce or self.cluster_threshold is not None, null_folder=self.folder)
+    def ingredients(self, random_state: Any) -> dict[str, Any]:
+        """What tells a test from another, by name: parts of two tests are not put together."""
+        if not self.n_permutations:
+            return {"n_permutations": 0}
+        return {
+            "n_permutations": int(self.n_permutations),
+            "permutation_scheme": self.scheme if isinstance(self.scheme, str) else np.asarray(self.scheme),
+            "permutation_seed": random_state if isinstance(random_state, int | np.integer) else None,
+            **self.settings,
+        }
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether all permuted maps are needed at once."""
+        return self.wants_tfce or self.cluster_threshold is not None
+
+    def keep(self, keep: Keep, *, is_part: bool = False) -> Keep:
+        """Have the maps kept that the test needs. Of a part of the centres there are neither TFCE nor clusters."""
+        return replace(keep, null_maps=self.needs_maps and not is_part, null_folder=self.folder)
 
     def infer(self, result: SearchResult, inside: NDArray[np.bool_], n_jobs: int) -> list[ClusterInference]:
         """TFCE and clusters of every score, on the volume whose voxels ``inside`` are the centres."""
-        if (
-            result.null is None
-            or result.null.maps is None
-            or not (self.wants_tfce or self.cluster_threshold is not None)
-        ):
+        if result.null is None or result.null.maps is None or not self.needs_maps:
             return []
         parameters = self.enhancement if self.wants_tfce else {"dh": None}
         adjacency = voxel_adjacency(inside, self.connectivity)
@@ -148,7 +160,7 @@ class PermutationMaps:
             return of_each(values, known=bool(values) and values[0] is not None)
 
         self.n_permutations_ = 0 if null is None else null.n_permutations
-        self.null_max_ = of_each(null and null.largest)
+        self.null_max_ = of_each(null and null.largest, known=not is_part)
         self.null_maps_ = of_each(null and null.maps, known=settings.folder is not None)
         self.p_values_ = of_each(null and null.p)
         self.p_values_fwe_ = of_each(null and null.p_fwe(scores), known=not is_part)
