@@ -92,7 +92,7 @@ def measure(brain, estimator, n_jobs, repeats):
     """Seconds a sphere of fastsl, and of nilearn's search and decoding, alternating."""
     rng = np.random.default_rng(0)
     brain.fastsl(estimator, 8, n_jobs)  # compiles
-    few, n = brain.fastsl(estimator, 8, n_jobs), 1000
+    few, n = brain.fastsl(estimator, 8, n_jobs), 100
     while n < brain.X.shape[1] and brain.fastsl(estimator, n, n_jobs) - few < SECONDS:
         n = min(brain.X.shape[1], 4 * n)
     n_theirs = max(2, min(100, int(2 * SECONDS / brain.nilearn(estimator, rng, 2))))
