@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.stats import pearsonr
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from fastsl import CorrelationClassifier, search_light, sphere_neighbours
 
 
-@parametrize_with_checks([CorrelationClassifier()])
+# A list: parametrize_with_checks of older versions hands pytest a generator, which it does not take any more.
+@pytest.mark.parametrize(("estimator", "check"), list(estimator_checks_generator(CorrelationClassifier())))
 def test_it_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 

@@ -16,7 +16,7 @@ from fastsl.extend import BlockMetric, Plan, lay_out, register_decoder
 rng = np.random.default_rng(0)
 Y = np.arange(30) % 2
 X = rng.standard_normal((30, 4)) + 0.4 * Y[:, None]
-A = sparse.eye_array(4).tocsr()
+A = sparse.csr_array(np.eye(4))
 CV = StratifiedKFold(3)
 
 
