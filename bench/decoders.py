@@ -26,7 +26,7 @@ from fastsl.decoders import REGISTRY
 from fastsl.estimators import estimator_type
 
 RADIUS = 8.0
-SECONDS = 2.0
+SECONDS = 1.0
 SEARCHED = (20, 120)
 
 
