@@ -204,7 +204,7 @@ def lda_scores(X, y, X_test, *, shrinkage, priors):
     return X_test @ weights - 0.5 * np.einsum("kv,vk->k", means, weights) + np.log(priors)
 
 
-def lda_svd_scores(X, y, X_test, *, tol, priors):
+def lda_svd_scores(X, y, X_test, *, tol, priors, lost):
     """One column a class, by singular value decompositions of the scaled samples and of the scaled means."""
     classes = np.unique(y)
     means = np.array([X[y == k].mean(axis=0) for k in classes])
@@ -212,7 +212,7 @@ def lda_svd_scores(X, y, X_test, *, tol, priors):
     R = X - means[np.searchsorted(classes, y)]
     sd = np.sqrt((R**2).mean(axis=0))
     sd = np.where(sd > 0, sd, 1.0)
-    _, sigma, V = np.linalg.svd(R / sd / np.sqrt(len(X)), full_matrices=False)
+    _, sigma, V = np.linalg.svd(R / sd / np.sqrt(len(X) - lost * len(classes)), full_matrices=False)
     scaling = (V[sigma > tol] / sd).T / sigma[sigma > tol]
     between = (np.sqrt(priors)[:, None] * (means - centre)) @ scaling
     _, sigma, V = np.linalg.svd(between, full_matrices=False)

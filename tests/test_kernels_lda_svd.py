@@ -10,7 +10,7 @@ from fastsl._kernels import lapack
 from fastsl._kernels.block import Block
 from fastsl._kernels.lda_svd import lda_svd
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.lda import class_folds
+from fastsl.decoders.lda import LOST_PER_CLASS, class_folds
 from fastsl.folds import Folds
 
 N_SAMPLES = 24
@@ -37,7 +37,7 @@ def make_data(seed=0, n_voxels=40, smooth=0.0):
     return X.astype(np.float32)
 
 
-def launch(X, y, *, tol=1e-4, spheres=SPHERES, means=None, priors=None, min_voxels=1):
+def launch(X, y, *, tol=1e-4, lost=LOST_PER_CLASS, spheres=SPHERES, means=None, priors=None, min_voxels=1):
     """Results (n_spheres, n_out) and status; ``means`` are what was subtracted from X before."""
     packed, _ = class_folds(y, FOLDS, priors)
     means = np.zeros(X.shape[1]) if means is None else means
@@ -47,7 +47,7 @@ def launch(X, y, *, tol=1e-4, spheres=SPHERES, means=None, priors=None, min_voxe
     )
     out, status = np.full((len(spheres), packed.out_ptr[-1]), 7.0), np.full(len(spheres), 9, np.int8)
     with kernel_threads(1):
-        lda_svd(block, packed, tol, out, status)
+        lda_svd(block, packed, tol, lost, out, status)
     return out, status
 
 
@@ -72,10 +72,11 @@ def assert_close(found, expected, tolerance=1e-9):
 
 @every_number
 @pytest.mark.parametrize("tol", [1e-4, 0.05, 0.4])
+@pytest.mark.parametrize("lost", [0, 1])
 @pytest.mark.parametrize("smooth", [0.0, 1.2], ids=["white", "smooth"])
-def test_scores_of_a_block(n_classes, tol, smooth):
+def test_scores_of_a_block(n_classes, tol, lost, smooth):
     X, y = make_data(smooth=smooth), LABELS[n_classes]
-    out, status = launch(X, y, tol=tol)
+    out, status = launch(X, y, tol=tol, lost=lost)
     np.testing.assert_array_equal(status, [-1 if len(members) == 0 else 0 for members in SPHERES])
     for row, members in zip(out, SPHERES, strict=True):
         if len(members) == 0:
@@ -83,7 +84,7 @@ def test_scores_of_a_block(n_classes, tol, smooth):
             continue
 
         def scores(A, t, B, priors):
-            return naive.lda_svd_scores(A, t, B, tol=tol, priors=priors)
+            return naive.lda_svd_scores(A, t, B, tol=tol, priors=priors, lost=lost)
 
         assert_close(row, by_definition(X[:, members].astype(float), y, scores))
 

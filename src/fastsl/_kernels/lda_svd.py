@@ -1,10 +1,11 @@
 """Linear discriminant analysis without shrinkage, on the directions in which the classes vary: solver ``svd``.
 
-    R_i = (z_i - m_k) / (s sqrt(n)) = U diag(sigma) V'         s: standard deviation within classes, voxel by voxel
+    R_i = (z_i - m_k) / (s sqrt(d)) = U diag(sigma) V'         s: standard deviation within classes, voxel by voxel
     P = V diag(sigma)^-2 V' over sigma > tol,                  A = diag(1/s) P diag(1/s)
     score_k(x) = (x - c)' A (m_k - c) - 1/2 (m_k - c)' A (m_k - c) + log pi_k,       c = sum_k pi_k m_k
 
 with m_k - c first projected on the directions in which the means differ by more than ``tol`` of the largest difference.
+d is n training samples less ``lost`` for each class: scikit-learn takes 1 before its version 1.9, and none since.
 
 Where every sigma but those of the classes' own means is well above ``tol``, P comes from a Cholesky factor of R R' or
 R'R. Squaring loses the small sigma (relative error 1e-16 / sigma^2), so elsewhere R itself is decomposed.
@@ -26,7 +27,7 @@ _SAFE_TO_SQUARE = 1e-8
 
 
 @helper
-def _scaled_rows(Z, folds, fold, mean, s, R):
+def _scaled_rows(Z, folds, fold, lost, mean, s, R):
     """Fill R (training samples, n_voxels), the class means and s; s is 1 where a voxel does not vary within classes."""
     first, start = folds.of_fold[fold], folds.class_ptr[folds.of_fold[fold]]
     m, p = R.shape
@@ -41,9 +42,10 @@ def _scaled_rows(Z, folds, fold, mean, s, R):
                 s[q] += R[i - start, q] ** 2
     for q in range(p):
         s[q] = np.sqrt(s[q] / m) if s[q] > 0.0 else 1.0
+    d = max(m - lost * mean.shape[0], 1)
     for i in range(m):
         for q in range(p):
-            R[i, q] /= s[q] * np.sqrt(m)
+            R[i, q] /= s[q] * np.sqrt(d)
 
 
 @helper
@@ -151,12 +153,12 @@ def _project(weights, away, prior, tol):
 
 
 @helper
-def _fold(Z, folds, fold, tol, space, out):
+def _fold(Z, folds, fold, tol, lost, space, out):
     first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
     k, m, p = last - first, folds.class_ptr[last] - folds.class_ptr[first], Z.shape[1]
     nv = 1 if k == 2 else k
     R, mean, s, centre = cut(space.R, m, p), np.empty((k, p)), np.empty(p), np.zeros(p)
-    _scaled_rows(Z, folds, fold, mean, s, R)
+    _scaled_rows(Z, folds, fold, lost, mean, s, R)
     for c in range(k):
         for q in range(p):
             centre[q] += folds.prior[first + c] * mean[c, q]
@@ -184,7 +186,7 @@ def _fold(Z, folds, fold, tol, space, out):
 
 
 @helper
-def _task(block, folds, tol, start, stop, out, status):
+def _task(block, folds, tol, lost, start, stop, out, status):
     space = allocate_space(block, folds, start, stop)
     for b in range(start, stop):
         out[b] = np.nan
@@ -194,17 +196,17 @@ def _task(block, folds, tol, start, stop, out, status):
             status[b] = 0
             for fold in range(folds.of_fold.shape[0] - 1):
                 if status[b] == 0 and folds.of_fold[fold] < folds.of_fold[fold + 1]:
-                    status[b] = _fold(Z, folds, fold, tol, space, out[b])
+                    status[b] = _fold(Z, folds, fold, tol, lost, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 
 
 @entry
-def lda_svd(block, folds, tol, out, status):
+def lda_svd(block, folds, tol, lost, out, status):
     """Held-out scores ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
 
     Status 1: the samples do not vary within classes, or the decomposition failed; -1: fewer than ``min_voxels``.
     """
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _task(block, folds, tol, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)
+        _task(block, folds, tol, lost, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 
 from fastsl._kernels import lda, lda_null, lda_svd
@@ -19,6 +20,9 @@ from fastsl.predictions import LogOdds
 _LEAST_SHRINKAGE = 1e-8
 #: Smaller tolerances of the solver ``svd`` do not tell what varies from rounding.
 _LEAST_TOL = 1e-6
+#: What the solver ``svd`` divides by is the training samples less this for each class: as the scikit-learn that is
+#: installed does, which changed in its version 1.9.
+LOST_PER_CLASS = 0 if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) >= (1, 9) else 1
 
 
 def refuse(estimator: Any) -> str | None:
@@ -103,7 +107,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
 
     def run(block: Any, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
         if estimator.solver == "svd":
-            lda_svd.lda_svd(block, packed, float(estimator.tol), out, status)
+            lda_svd.lda_svd(block, packed, float(estimator.tol), LOST_PER_CLASS, out, status)
         elif estimator.shrinkage == "auto":
             lda.lda_auto(block, packed, out, status)
         else:
