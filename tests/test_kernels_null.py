@@ -261,7 +261,7 @@ def test_systems_that_are_not_positive_definite_have_a_status():
     labellings, _ = pack_labellings(LABELLINGS[2], FOLDS, [CODES[metrics.accuracy]], classifier=True)
     for kernel, penalty in (
         (ridge_null.ridge_null, np.array([1.0, -1e3])),
-        (svm_null.svc_squared_hinge_null, np.full(N, -1e3)),
+        (svm_null.svc_squared_hinge_null, -1e3),
     ):
         null, status = np.zeros((len(SPHERES), 1, N_LABELLINGS)), np.zeros(len(SPHERES), np.int8)
         with kernel_threads(1):
@@ -325,7 +325,7 @@ def test_one_labelling_that_fails_leaves_the_others():
     null, status = np.zeros((len(SPHERES), 1, N_LABELLINGS)), np.zeros(len(SPHERES), np.int8)
     with kernel_threads(1):
         svm_null.svc_squared_hinge_null(
-            block_of("standardised", 1.0), labellings._replace(targets=targets), np.full(N, 0.5), null, status
+            block_of("standardised", 1.0), labellings._replace(targets=targets), 0.5, null, status
         )
     np.testing.assert_array_equal(status, [0, 0, 0, -1])
     np.testing.assert_array_equal(np.isnan(null[:3, 0]), np.tile(np.arange(N_LABELLINGS) == 3, (3, 1)))

@@ -104,8 +104,8 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
     n_permutations : int, default=0
         Decode so many permutations of y as well, the same ones in every sphere and on the same folds. ``random_state``
         is their seed. RidgeClassifier and Ridge are fast at this, at some microseconds a permutation and sphere.
-        LinearSVC, the default, shares only the Gram matrix of a sphere between permutations: 0.6 ms, 40 hours of a core
-        for 1,000 on a 2 mm brain. Others decode one permutation after the other (docs/permutation.md).
+        LinearSVC, the default, shares the inverse of a sphere's kernel matrix and then solves each: 0.1 ms, 7 hours of
+        a core for 1,000 on a 2 mm brain. Others decode one permutation after the other (docs/permutation.md).
 
     permutation_scheme : str or array_like of int, default="within_groups"
         What may be exchanged: "within_groups", "whole_groups", "free", "sign_flip", or permutations of your own, one a

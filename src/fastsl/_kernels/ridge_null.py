@@ -101,6 +101,14 @@ def _list(train, chosen, out):
 
 
 @helper
+def sphere_inverse(sphere, alpha, M, work):
+    """M = (K + alpha I)^-1 of a sphere in either form, both triangles; returns 1 where it is not positive definite."""
+    if sphere.primal:
+        return _features_inverse(sphere, alpha, M, work)
+    return inverse(sphere, alpha, np.ones(M.shape[0]), M, work.rows)
+
+
+@helper
 def _held_out(M, T_S, S, R, space, F):
     """Factor M_RR into ``space.A``; F (t, r) gets F_R. Returns 1 where M_RR is not positive definite.
 
@@ -182,12 +190,8 @@ def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
     n_folds, together = labellings.train.shape[0], space.errors.shape[1]
     places, true = np.empty((3, n), np.int64), np.empty(space.values.shape[1])
     for a in range(len(alphas)):
-        if sphere.primal:
-            code = _features_inverse(sphere, alphas[a], space.M[a], work)
-        else:
-            code = inverse(sphere, alphas[a], np.ones(n), space.M[a], space.rows)
-        if code != 0:
-            return code
+        if sphere_inverse(sphere, alphas[a], space.M[a], work) != 0:
+            return 1
     sums[:] = 0.0
     for start in range(0, n_labellings, together):
         stop = min(n_labellings, start + together)

@@ -1,70 +1,130 @@
-"""LinearSVC with the squared hinge loss for many labellings of one sphere, whose Gram matrix is computed once.
+"""LinearSVC with the squared hinge loss for many labellings of one sphere: its kernel matrix is inverted once.
 
-Folds of a labelling start from each other's decision values, as in :mod:`fastsl._kernels.svm`; the solution does not
+See :mod:`fastsl._kernels.margin`. Folds of a labelling start from each other's decision values; the solution does not
 depend on where it starts.
 """
 
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
+from fastsl._kernels import margin
 from fastsl._kernels.block import PER_TASK, allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, most_tested
+from fastsl._kernels.lapack import multiply
+from fastsl._kernels.ridge_null import sphere_inverse
 from fastsl._kernels.svm import squared_hinge
 from fastsl._runtime.jit import entry, helper
 
+#: Targets that go through the matrix products of a fold together.
+_TOGETHER = 128
+
+
+class Space(NamedTuple):
+    """Work space for some labellings, with t targets in all. Flat arrays are cut to matrices without gaps."""
+
+    M: NDArray[np.float64]  # (n, n)
+    T_S: NDArray[np.float64]  # (t * n,)
+    C: NDArray[np.float64]  # (t * n,) T_S N
+    Q: NDArray[np.float64]  # (t * n,) T_S W
+    F: NDArray[np.float64]  # (t, n) decision values of the last fold, where the next one starts
+    values: NDArray[np.float64]  # (t, n_test)
+
 
 @helper
-def _decode_labelling(sphere, labellings, labelling, D, work, F, beta, values):
-    """Held-out ``values`` (n_folds, n_columns, n_test) of one labelling; returns the first status that is not 0."""
-    for k in range(labellings.targets.shape[1]):
-        T = labellings.targets[labelling, k : k + 1]
-        F[:] = 0.0
-        for fold in range(labellings.train.shape[0]):
-            code = squared_hinge(sphere, labellings.train[fold], D, T, work.A, work.rows, F, beta)
-            if code != 0:
-                return code
-            tested = labellings.test[labellings.test_ptr[fold] : labellings.test_ptr[fold + 1]]
-            for j in range(tested.shape[0]):
-                values[fold, k, j] = F[0, tested[j]]
+def _space(labellings):
+    n_columns, n = labellings.targets.shape[1:]
+    t = max(1, _TOGETHER // n_columns) * n_columns
+    flat = t * n
+    values = np.empty((t, most_tested(labellings)))
+    return Space(np.empty((n, n)), np.empty(flat), np.empty(flat), np.empty(flat), np.empty((t, n)), values)
+
+
+@helper
+def _products(T, fold, space):
+    """T_S, T_S N and T_S W for the targets T (t, n)."""
+    t, m, r = T.shape[0], fold.S.shape[0], fold.R.shape[0]
+    T_S, C, Q = space.T_S[: t * m].reshape(t, m), space.C[: t * m].reshape(t, m), space.Q[: t * r].reshape(t, r)
+    for k in range(t):
+        for j in range(m):
+            T_S[k, j] = T[k, fold.S[j]]
+    multiply(T_S, fold.N, C)
+    if r > 0:
+        multiply(T_S, fold.W, Q)
+    return T_S, C, Q
+
+
+@helper
+def _decode_fold(sphere, labellings, number, T, D, work, inner, space):
+    """Held-out ``space.values`` of a fold for the targets T (t, n), NaN where a solver fails; returns 0 or a status."""
+    train = labellings.train[number]
+    fold, code = margin.ready_fold(space.M, train, inner)
+    if code != 0:
+        return code
+    tested = labellings.test[labellings.test_ptr[number] : labellings.test_ptr[number + 1]]
+    T_S, C, Q = _products(T, fold, space)
+    for k in range(T.shape[0]):
+        F, code = space.F[k], 0
+        if not margin.solve_beyond(
+            sphere, fold, D[0], T_S[k], C[k], Q[k], F
+        ):  # a longer way, which cannot run in circles
+            beta = np.empty((1, F.shape[0]))
+            code = squared_hinge(sphere, train, D, T[k : k + 1], work.A, work.rows, space.F[k : k + 1], beta)
+        for j in range(tested.shape[0]):
+            space.values[k, j] = F[tested[j]] if code == 0 else np.nan
+        if code != 0:
+            F[:] = 0.0
     return 0
 
 
 @helper
-def _svc_null_sphere(sphere, labellings, D, work, sums):
-    """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails."""
+def _svc_null_sphere(sphere, labellings, D, work, inner, space, sums):
+    """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails; returns 0 or a status."""
     n_labellings, n_columns, n = labellings.targets.shape
-    n_folds, most = labellings.train.shape[0], most_tested(labellings)
-    F, beta, true = np.empty((1, n)), np.empty((1, n)), np.empty(most)
-    values = np.empty((n_folds, n_columns, most))
+    n_folds, together, true = labellings.train.shape[0], space.F.shape[0] // n_columns, np.empty(space.values.shape[1])
+    if sphere_inverse(sphere, D[0], space.M, work) != 0:
+        return 1
     sums[:] = 0.0
-    for labelling in range(n_labellings):
-        failed = _decode_labelling(sphere, labellings, labelling, D, work, F, beta, values) != 0
+    for start in range(0, n_labellings, together):
+        stop = min(n_labellings, start + together)
+        T = labellings.targets[start:stop].reshape((stop - start) * n_columns, n)
+        space.F[:] = 0.0
         for fold in range(n_folds):
-            if not failed:
-                add_scores(labellings, fold, labelling, values[fold], true, sums)
-        for s in range(sums.shape[0]):
-            sums[s, labelling] = np.nan if failed else sums[s, labelling] / n_folds
+            if _decode_fold(sphere, labellings, fold, T, D, work, inner, space) != 0:
+                return 1
+            for labelling in range(start, stop):
+                k = (labelling - start) * n_columns
+                add_scores(labellings, fold, labelling, space.values[k : k + n_columns], true, sums)
+    for s in range(sums.shape[0]):
+        for labelling in range(n_labellings):
+            sums[s, labelling] /= n_folds
+    return 0
 
 
 @helper
-def _svc_null_task(block, labellings, D, start, stop, null, status):
-    work = allocate(block, start, stop, 0)
+def _svc_null_task(block, labellings, d, start, stop, null, status):
+    n = block.X.shape[1]
+    work, inner, space = allocate(block, start, stop, 1), margin.fold_space(n), _space(labellings)
+    D = np.full(n, d)
     for b in range(start, stop):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, null[b])
-            status[b] = 1 if np.isnan(null[b]).all() else 0
-        else:
+            status[b] = _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, inner, space, null[b])
+        if status[b] == 0 and np.isnan(null[b]).all():
+            status[b] = 1
+        if status[b] != 0:
             null[b] = np.nan
 
 
 @entry
-def svc_squared_hinge_null(block, labellings, D, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; D (n_samples,) is 1 / (2 C).
+def svc_squared_hinge_null(block, labellings, d, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; d is 1 / (2 C).
 
     NaN for a labelling whose solver fails. Status 1: none has a score; -1: fewer than ``min_voxels``.
     """
     n_centres = len(block.indptr) - 1
     for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
         start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _svc_null_task(block, labellings, D, start, stop, null, status)
+        _svc_null_task(block, labellings, d, start, stop, null, status)
