@@ -257,14 +257,15 @@ def load_mask(mask_img: Any, what: str) -> Mask:
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         warnings.warn(f"{what}: NaN or infinite values are taken as outside.", RuntimeWarning, stacklevel=4)
         data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
-    values = np.unique(data)
-    if len(values) > 2 or (len(values) == 2 and 0 not in values):
+    inside = data != 0
+    chosen = data[inside]
+    if chosen.size and chosen.min() != chosen.max():
+        values = np.unique(data)
         raise ValueError(
             f"{what}: Given mask is not made of 2 values: {name} has {len(values)} ({values[:5].tolist()}...). "
             "Threshold it first; 0 is outside."
         )
-    inside = data != 0
-    if not inside.any():
+    if not chosen.size:
         raise ValueError(f"{what}: The mask is invalid as it is empty: every voxel of {name} is 0.")
     grid = Grid(tuple(int(n) for n in shape), np.asarray(image.affine, dtype=np.float64))  # type: ignore[arg-type]
     return Mask(image, inside, grid)
