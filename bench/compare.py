@@ -17,6 +17,7 @@ import nibabel as nib
 import nilearn
 import numpy as np
 import sklearn
+from markers import write_between_markers
 from nilearn.decoding import SearchLight as NilearnSearchLight
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut
@@ -36,6 +37,11 @@ ESTIMATORS = {
 def standardised_phantom(voxel_size):
     """The phantom of the documentation, z-scored within runs: smooth data, 6 runs of 20 volumes."""
     phantom = fastsl.make_phantom(voxel_size)
+    return phantom, standardised(phantom)
+
+
+def standardised(phantom):
+    """The image of a phantom, z-scored within runs."""
     inside = phantom.mask_img.get_fdata() > 0
     X = np.asarray(phantom.img.dataobj)[inside].astype(np.float32)
     for run in np.unique(phantom.labels["run"]):
@@ -43,7 +49,7 @@ def standardised_phantom(voxel_size):
         X[:, phantom.labels["run"] == run] = (part - part.mean(1, keepdims=True)) / part.std(1, keepdims=True)
     data = np.zeros(phantom.img.shape, np.float32, order="F")
     data[inside] = X
-    return phantom, nib.Nifti1Image(data, phantom.img.affine)
+    return nib.Nifti1Image(data, phantom.img.affine)
 
 
 def sample_mask(mask_img, n, seed):
@@ -101,15 +107,6 @@ def table(rows, n_spheres, voxel_size, repeats):
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB. Made by `python bench/compare.py`.",
     ]
     return "\n".join(lines)
-
-
-def write_between_markers(path, text, name="bench"):
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    if begin not in path.read_text():
-        raise SystemExit(f"{path} has no {begin}")
-    before, _, rest = path.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def main():

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from compare import spread, standardised_phantom, write_between_markers
+from compare import spread, standardised_phantom
+from markers import write_between_markers
 from nilearn.decoding import searchlight as nilearn_searchlight
 from nilearn.maskers.nifti_spheres_masker import apply_mask_and_get_affinity
 from sklearn.model_selection import LeaveOneGroupOut
@@ -31,10 +32,11 @@ SEARCHED = (20, 120)
 
 
 class Brain:
-    """The data that all rows share."""
+    """The data that all rows share: the standardised 2 mm phantom, or what is given."""
 
-    def __init__(self):
-        self.phantom, self.img = standardised_phantom(2.0)
+    def __init__(self, phantom=None, img=None, radius=RADIUS):
+        self.phantom, self.img = standardised_phantom(2.0) if phantom is None else (phantom, img)
+        self.radius = radius
         self.mask = self.phantom.mask_img.get_fdata() > 0
         self.affine = self.phantom.mask_img.affine
         self.runs = self.phantom.labels["run"]
@@ -59,17 +61,21 @@ class Brain:
         """Seconds of a fit of ``n`` centres."""
         centres = nib.Nifti1Image(self.centres(n), self.affine)
         search = fastsl.SearchLight(
-            self.phantom.mask_img, centres, RADIUS, estimator, cv=LeaveOneGroupOut(), n_jobs=n_jobs
+            self.phantom.mask_img, centres, self.radius, estimator, cv=LeaveOneGroupOut(), n_jobs=n_jobs
         )
         began = time.perf_counter()
         search.fit(self.img, self.target(estimator), self.runs)
         return time.perf_counter() - began
 
-    def nilearn(self, estimator, rng, n):
-        """Seconds of cross-validation of ``n`` random spheres, on one processor."""
+    def random_spheres(self, rng, n):
+        """``n`` spheres somewhere in the brain."""
         centres = np.zeros(self.mask.shape, bool)
         centres.ravel()[rng.choice(np.flatnonzero(self.mask), n, replace=False)] = True
-        A = fastsl.sphere_neighbours(self.mask, self.affine, RADIUS, centres).to_sparse().tolil()
+        return fastsl.sphere_neighbours(self.mask, self.affine, self.radius, centres)
+
+    def nilearn(self, estimator, rng, n):
+        """Seconds of cross-validation of ``n`` random spheres, on one processor."""
+        A = self.random_spheres(rng, n).to_sparse().tolil()
         y = self.target(estimator)
         began = time.perf_counter()
         nilearn_searchlight.search_light(self.X, y, estimator, A, self.runs, cv=LeaveOneGroupOut(), n_jobs=1)
@@ -83,18 +89,24 @@ class Brain:
         for n in SEARCHED:
             seeds = nib.affines.apply_affine(self.affine, voxels[rng.choice(len(voxels), n, replace=False)])
             began = time.perf_counter()
-            apply_mask_and_get_affinity(seeds, first, RADIUS, True, self.phantom.mask_img)
+            apply_mask_and_get_affinity(seeds, first, self.radius, True, self.phantom.mask_img)
             took.append(time.perf_counter() - began)
         return (took[1] - took[0]) / (SEARCHED[1] - SEARCHED[0])
+
+
+def enough_spheres(brain, estimator, n_jobs, seconds):
+    """How many centres take so long, or all of the brain."""
+    brain.fastsl(estimator, 8, n_jobs)  # compiles
+    few, n = brain.fastsl(estimator, 8, n_jobs), 100
+    while n < brain.X.shape[1] and brain.fastsl(estimator, n, n_jobs) - few < seconds:
+        n = min(brain.X.shape[1], 4 * n)
+    return n
 
 
 def measure(brain, estimator, n_jobs, repeats):
     """Seconds a sphere of fastsl, and of nilearn's search and decoding, alternating."""
     rng = np.random.default_rng(0)
-    brain.fastsl(estimator, 8, n_jobs)  # compiles
-    few, n = brain.fastsl(estimator, 8, n_jobs), 100
-    while n < brain.X.shape[1] and brain.fastsl(estimator, n, n_jobs) - few < SECONDS:
-        n = min(brain.X.shape[1], 4 * n)
+    n = enough_spheres(brain, estimator, n_jobs, SECONDS)
     n_theirs = max(2, min(100, int(2 * SECONDS / brain.nilearn(estimator, rng, 2))))
     ours, theirs = [], []
     for _ in range(repeats):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from compare import write_between_markers
+from markers import write_between_markers
 from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
 from sklearn.linear_model import Ridge, RidgeClassifier

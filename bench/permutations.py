@@ -19,8 +19,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from compare import spread, write_between_markers
+from compare import spread
 from decoders import RADIUS, SECONDS, Brain
+from markers import write_between_markers
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB

@@ -698,3 +698,21 @@ def test_spheres_that_are_all_empty_are_an_error():
     far[:3, 3] += 500
     with pytest.raises(ValueError, match="these spheres are empty: none of the 8 holds a voxel"):
         _fit(process_mask_img=nib.Nifti1Image(_centres().astype(np.uint8), far))
+
+
+@pytest.mark.parametrize("estimator", ["svc", "gnb", "lda"])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_only_what_is_near_a_centre_is_read_and_the_scores_are_the_same(phantom, few_centres, estimator, standardize):
+    y, runs = phantom.labels["condition"], phantom.labels["run"]
+    centres = np.zeros(phantom.mask_img.shape, bool)
+    places = np.argwhere(few_centres.get_fdata() > 0)
+    centres[tuple(places[[0, 1, -1]].T)] = True
+    settings = {"radius": 15.0, "estimator": estimator, "cv": LeaveOneGroupOut(), "standardize": standardize}
+    whole = SearchLight(phantom.mask_img, **settings, keep_predictions=True).fit(phantom.img, y, runs)
+    few = nib.Nifti1Image(centres.astype(np.uint8), phantom.mask_img.affine)
+    part = SearchLight(phantom.mask_img, few, **settings, keep_predictions=True).fit(phantom.img, y, runs)
+    assert len(part._fitted.X) < len(whole._fitted.X) / 2
+    inside = centres[whole.process_mask_]
+    np.testing.assert_array_equal(part.fold_scores_, whole.fold_scores_[:, inside])
+    np.testing.assert_array_equal(part.decisions_, whole.decisions_[:, inside])
+    np.testing.assert_array_equal(part.decision_function(phantom.img), whole.decision_function(phantom.img)[:, inside])

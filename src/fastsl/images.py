@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -20,11 +20,15 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fastsl.neighbours import voxel_coordinates
+
 #: Two grids are the same when no corner moves by more than this part of a voxel: float32 headers differ in the
 #: fourth decimal.
 GRID_TOLERANCE = 0.01
 #: Volumes are read a few at a time, about this many bytes.
 _CHUNK_BYTES = 32 * 2**20
+#: Voxels whose coordinates are held at a time.
+_PLACES = 2**20
 _READ_ERRORS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError)
 
 
@@ -142,8 +146,7 @@ class Series:
         """float64 where nilearn would have it (float64 files, scaled integers), else float32."""
         for image in self._images:
             proxy = image.dataobj
-            scaled = getattr(proxy, "slope", 1.0) != 1.0 or getattr(proxy, "inter", 0.0) != 0.0
-            if scaled or (np.dtype(proxy.dtype).itemsize == 8 and np.dtype(proxy.dtype).kind == "f"):
+            if _is_scaled(proxy) or (np.dtype(proxy.dtype).itemsize == 8 and np.dtype(proxy.dtype).kind == "f"):
                 return np.dtype(np.float64)
         return np.dtype(np.float32)
 
@@ -152,21 +155,26 @@ class Series:
 
         NaN and infinite values become 0, with one warning that counts them.
         """
-        coordinates = np.nonzero(mask)
-        # Volumes lie in Fortran order in a file, so that is the order to pick voxels in.
-        places = np.ravel_multi_index(coordinates, mask.shape, order="F")
-        X = np.empty((len(places), self.n_volumes), dtype)
+        X = np.empty((np.count_nonzero(mask), self.n_volumes), dtype)
+        order, places = "", np.empty(0, np.int64)
         time, column, bad = 0, 0, 0
         for image, name in zip(self._images, self.names, strict=True):
             for volumes in _chunks(image, name):
+                # Voxels are picked in the order in which they lie, which is Fortran's in a file: no volume is copied.
+                if order != _order(volumes):
+                    order = _order(volumes)
+                    places = _places(mask, order)
                 keep = self._keep[time : time + volumes.shape[3]]
                 time += len(keep)
-                volumes = volumes[..., keep]
-                chunk = volumes.reshape(mask.size, volumes.shape[3], order="F")[places].astype(dtype, copy=False)
-                finite = np.isfinite(chunk)
-                if not finite.all():
-                    bad += chunk.size - np.count_nonzero(finite)
-                    chunk[~finite] = 0
+                if not keep.any():
+                    continue
+                chunk = volumes.reshape(mask.size, len(keep), order=order)[places]
+                chunk = (chunk if keep.all() else chunk[:, keep]).astype(dtype, copy=False)
+                if volumes.dtype.kind not in "biu":
+                    finite = np.isfinite(chunk)
+                    if not finite.all():
+                        bad += chunk.size - np.count_nonzero(finite)
+                        chunk[~finite] = 0
                 X[:, column : column + chunk.shape[1]] = chunk
                 column += chunk.shape[1]
         if bad:
@@ -178,6 +186,21 @@ class Series:
         return X
 
 
+def _order(volumes: NDArray[Any]) -> Literal["C", "F"]:
+    """Whether the last or the first axis of space lies closest together."""
+    return "F" if abs(volumes.strides[0]) <= abs(volumes.strides[2]) else "C"
+
+
+def _places(mask: NDArray[np.bool_], order: Literal["C", "F"]) -> NDArray[np.intp]:
+    """Where the voxels of a mask, in its C order, are in a volume that lies in ``order``."""
+    places = np.flatnonzero(mask)
+    if order == "F":
+        for start in range(0, len(places), _PLACES):
+            part = places[start : start + _PLACES]
+            part[:] = np.ravel_multi_index(np.unravel_index(part, mask.shape), mask.shape, order="F")
+    return places
+
+
 def _chunks(image: SpatialImage, name: str) -> Iterator[NDArray[Any]]:
     """Read an image front to back, a few volumes (x, y, z, t) at a time."""
     shape = image.shape
@@ -185,7 +208,7 @@ def _chunks(image: SpatialImage, name: str) -> Iterator[NDArray[Any]]:
     data: Any = image.dataobj
     if image.in_memory and nib.is_proxy(data):
         data = image.get_fdata(caching="unchanged")  # what the user sees, and may have changed, in memory
-    size = max(1, int(_CHUNK_BYTES / (8 * np.prod(shape[:3]))))
+    size = max(1, int(_CHUNK_BYTES / (_bytes_per_value(data) * np.prod(shape[:3]))))
     for start in range(0, n, size):
         try:
             part = np.asanyarray(data[..., start : start + size] if len(shape) == 4 else data[...])
@@ -194,6 +217,15 @@ def _chunks(image: SpatialImage, name: str) -> Iterator[NDArray[Any]]:
                 f"imgs: {name} cannot be read from volume {start} on; is the file truncated? ({error})"
             ) from error
         yield part if part.ndim == 4 else part[..., None]
+
+
+def _bytes_per_value(data: Any) -> int:
+    """Of volumes in memory: what is scaled becomes float64, and what is picked of small integers float32."""
+    return 8 if _is_scaled(data) else max(4, np.dtype(data.dtype).itemsize)
+
+
+def _is_scaled(data: Any) -> bool:
+    return getattr(data, "slope", 1.0) != 1.0 or getattr(data, "inter", 0.0) != 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,14 +257,15 @@ def load_mask(mask_img: Any, what: str) -> Mask:
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         warnings.warn(f"{what}: NaN or infinite values are taken as outside.", RuntimeWarning, stacklevel=4)
         data = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
-    values = np.unique(data)
-    if len(values) > 2 or (len(values) == 2 and 0 not in values):
+    inside = data != 0
+    chosen = data[inside]
+    if chosen.size and chosen.min() != chosen.max():
+        values = np.unique(data)
         raise ValueError(
             f"{what}: Given mask is not made of 2 values: {name} has {len(values)} ({values[:5].tolist()}...). "
             "Threshold it first; 0 is outside."
         )
-    inside = data != 0
-    if not inside.any():
+    if not chosen.size:
         raise ValueError(f"{what}: The mask is invalid as it is empty: every voxel of {name} is 0.")
     grid = Grid(tuple(int(n) for n in shape), np.asarray(image.affine, dtype=np.float64))  # type: ignore[arg-type]
     return Mask(image, inside, grid)
@@ -266,7 +299,7 @@ def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
 
 def centres_on_grid(mask: Mask, grid: Grid) -> NDArray[np.float64]:
     """Voxel coordinates on ``grid`` of the voxels of ``mask``, in its C order: whole numbers where the grids match."""
-    voxels = np.argwhere(mask.inside).astype(np.float64)
+    voxels = voxel_coordinates(mask.inside)
     if mask.grid.matches(grid):
         return voxels
     coordinates = nib.affines.apply_affine(np.linalg.inv(grid.affine) @ mask.grid.affine, voxels)

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 4096
+#: Values that are worked on at a time.
+_VALUES = 2**19
+
+
+def _row_blocks(X: NDArray[Any]) -> Iterator[slice]:
+    """Blocks of voxels. Their sums are made of float64 in C order: those of a voxel then depend on no other's.
+
+    numpy adds in another order when it has to convert on the way, or finds the samples further apart than the voxels.
+    """
+    step = max(1, _VALUES // max(1, X.shape[1]))
+    for start in range(0, len(X), step):
+        yield slice(start, min(start + step, len(X)))
 
 
 def zero_non_finite(X: NDArray[Any], name: str) -> None:
@@ -27,10 +38,10 @@ def standardize_groups(X: NDArray[Any], groups: NDArray[Any] | None) -> None:
     """Z-score each voxel of X (n_voxels, n_samples) within each group, in place; constant voxels become 0."""
     labels = np.zeros(X.shape[1]) if groups is None else groups
     columns = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    for start in range(0, len(X), _ROWS):
-        rows = X[start : start + _ROWS]
+    for block in _row_blocks(X):
+        rows = X[block]
         for chosen in columns:
-            part = rows[:, chosen].astype(np.float64)
+            part = rows[:, chosen].astype(np.float64, order="C")
             part -= part.mean(axis=1, keepdims=True)
             spread = part.std(axis=1, keepdims=True)
             rows[:, chosen] = np.divide(part, spread, out=np.zeros_like(part), where=spread > 0)
@@ -45,12 +56,14 @@ def subtract_means(X: NDArray[np.float32]) -> NDArray[np.float64]:
     float64 two digits at most, and stay, as standardised data do.
     """
     means = np.zeros(len(X))
-    for start in range(0, len(X), _ROWS):
-        rows = X[start : start + _ROWS]
-        mean = rows.mean(axis=1, dtype=np.float64)
-        shift = np.where(np.abs(mean) > 8.0 * rows.std(axis=1, dtype=np.float64), mean, 0.0).astype(np.float32)
-        rows -= shift[:, None]
-        means[start : start + _ROWS] = shift
+    for block in _row_blocks(X):
+        values = X[block].astype(np.float64)
+        mean = values.mean(axis=1)
+        values -= mean[:, None]
+        shift = np.where(np.abs(mean) > 8.0 * values.std(axis=1), mean, 0.0).astype(np.float32)
+        if shift.any():
+            X[block] -= shift[:, None]
+        means[block] = shift
     return means
 
 
@@ -61,5 +74,6 @@ def means_subtracted(X: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     try:
         yield means
     finally:
-        for start in range(0, len(X), _ROWS):
-            X[start : start + _ROWS] += means[start : start + _ROWS, None].astype(np.float32)
+        for block in _row_blocks(X):
+            if means[block].any():
+                X[block] += means[block, None].astype(np.float32)

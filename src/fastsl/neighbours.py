@@ -10,10 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from fastsl._kernels import spheres as _kernels
+from fastsl._kernels.additive import SEGMENT
 from fastsl._runtime.launch import launching
 
 #: Relative slack of the radius: absorbs the rounding of affines, far below any difference between two shells.
 RADIUS_TOLERANCE = 1e-6
+#: Centres that are looked at, and members that are listed, at a time: several million centres are no cause for
+#: temporary arrays of that size.
+_POINTS, _MEMBERS = 2**16, 2**22
+#: Spheres with more members than this per voxel of the mask leave so few voxels out that looking for them does not pay.
+_MEMBERS_A_VOXEL = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +118,30 @@ class Spheres:
         """The spheres ``start`` to ``stop - 1``, not yet listed."""
         return replace(self, centres=self.centres[start:stop])
 
+    def reached(self) -> NDArray[np.bool_]:
+        """Voxels (nx, ny, nz) that the spheres can need: all of the mask, or those around few centres.
+
+        Their rows in the data matrix are whole segments (:data:`fastsl._kernels.additive.SEGMENT`) of the matrix of
+        all voxels, in the same order: what is summed by segments is the same to the last bit.
+        """
+        row_of, exact, wide, *_ = self._search
+        inside = row_of >= 0
+        if len(self) * max(len(exact), len(wide)) > _MEMBERS_A_VOXEL * self.n_voxels:
+            return inside
+        touched = np.zeros(-(-self.n_voxels // SEGMENT), bool)
+        step = max(1, _MEMBERS // max(1, len(exact), len(wide)))
+        for start in range(0, len(self), step):
+            touched[self.block(start, start + step).indices // SEGMENT] = True
+        if not touched.any():
+            return inside
+        inside[inside] = np.repeat(touched, SEGMENT)[: self.n_voxels]
+        return inside
+
+    def within(self, part: NDArray[np.bool_]) -> "Spheres":
+        """The same spheres on the data matrix of the voxels of ``part``, which has all that are in any of them."""
+        n_voxels = int(np.count_nonzero(part))
+        return replace(self, n_voxels=n_voxels, _search=(_number_rows(part), *self._search[1:]))
+
     def sizes(self) -> NDArray[np.int64]:
         """Count the voxels of every sphere, shape (n_centres,), without listing them."""
         row_of, exact, wide, A, limit = self._search
@@ -164,16 +194,28 @@ def sphere_offsets(A: NDArray[np.float64], radius: float, farthest: NDArray[np.f
     return np.ascontiguousarray(grid[inside], dtype=np.int32)
 
 
+def voxel_coordinates(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """``np.argwhere(mask)`` as float64, without a second array of that size."""
+    coordinates = np.empty((np.count_nonzero(mask), 3))
+    start = 0
+    for x, plane in enumerate(mask):
+        inside = np.argwhere(plane)
+        part = coordinates[start : start + len(inside)]
+        part[:, 0], part[:, 1:] = x, inside
+        start += len(inside)
+    return coordinates
+
+
 def _check_centres(centres: ArrayLike | None, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     if centres is None:
-        return np.argwhere(mask).astype(np.float64)
+        return voxel_coordinates(mask)
     given = np.asarray(centres)
     if given.dtype == bool:
         if given.shape != mask.shape:
             raise ValueError(
                 f"centres is a mask of shape {given.shape}, the mask has shape {mask.shape}; they must share a grid."
             )
-        return np.argwhere(given).astype(np.float64)
+        return voxel_coordinates(given)
     if given.ndim != 2 or given.shape[1] != 3:
         raise ValueError(
             f"centres must be a boolean array of the mask's shape {mask.shape} or voxel coordinates of shape "
@@ -182,6 +224,17 @@ def _check_centres(centres: ArrayLike | None, mask: NDArray[np.bool_]) -> NDArra
     if given.dtype.kind not in "iuf" or not np.isfinite(given).all():
         raise ValueError("centres must be finite numbers: voxel coordinates of the mask.")
     return np.ascontiguousarray(given, dtype=np.float64)
+
+
+def _number_rows(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Row of each voxel in the data matrix, -1 outside."""
+    row_of = np.full(inside.shape, -1, np.int32)
+    row_of[inside] = np.arange(np.count_nonzero(inside), dtype=np.int32)
+    return row_of
+
+
+def _are_whole(points: NDArray[np.float64]) -> bool:
+    return bool((points == np.rint(points)).all())
 
 
 def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: ArrayLike | None = None) -> Spheres:
@@ -194,16 +247,16 @@ def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: Arr
         raise ValueError("mask is empty: no voxel is true, so no sphere can have a member.")
     A = _check_affine(affine)
     limit = check_radius(radius) * (1 + RADIUS_TOLERANCE)
-    row_of = np.full(inside.shape, -1, np.int32)
-    row_of[inside] = np.arange(np.count_nonzero(inside), dtype=np.int32)
+    row_of = _number_rows(inside)
     points = _check_centres(centres, inside)
     # No voxel of the volume is farther from a centre than this, however large the radius.
-    farthest = np.ceil(np.ptp(np.vstack([points, np.zeros(3), inside.shape]), axis=0))
+    highest, lowest = points.max(axis=0, initial=0), points.min(axis=0, initial=0)
+    farthest = np.ceil(np.maximum(highest, inside.shape) - lowest)
     exact = sphere_offsets(A, limit, farthest)
     # Around a centre between voxels the nearest voxel may be half a voxel's diagonal away.
     corners = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
     half_diagonal = np.linalg.norm(corners @ A.T, axis=1).max()
-    on_grid = bool((points == np.rint(points)).all())
+    on_grid = all(_are_whole(points[start : start + _POINTS]) for start in range(0, len(points), _POINTS))
     wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal, farthest)
     return Spheres(points, int(np.count_nonzero(inside)), (row_of, exact, wide, A, limit))
 

@@ -115,6 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
     if shard is not None:
         _say_what_a_shard_did(arguments, searchlight, shard, seconds)
         return
+    searchlight._forget_images()  # maps of a large volume take as much memory again
     try:
         files = results.write(searchlight, out, arrays, about, {"seconds": seconds})
     except OSError as error:

@@ -337,7 +337,12 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
-        X = series.read(inside, matrix_dtype(analysis, series.dtype))
+        # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
+        needed = inside if process_mask is mask else spheres.reached()
+        if not np.array_equal(needed, inside):
+            spheres = spheres.within(needed)
+            progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)
+        X = series.read(needed, matrix_dtype(analysis, series.dtype))
         words = {}
         if checkpoint is not None:
             warn_of_chance(analysis)
@@ -353,7 +358,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             part_from = None if shard is None else first
             result = run_search(X, spheres, analysis, threads, progress, keep, recorder, part_from)
 
-        self._fitted = Fitted(X, spheres, inside, series.grid, analysis)
+        self._fitted = Fitted(X, spheres, needed, series.grid, analysis)
         self.mask_img_ = None if mask is None else mask.image
         centred = part_of_mask(process_mask.inside, first, stop)
         self._fill(analysis.layout, result, centred, process_mask.grid.affine)
