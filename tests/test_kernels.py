@@ -194,9 +194,33 @@ def _call_cholesky_inverse(R, m):
     lapack.cholesky_inverse(R, m)
 
 
+@nb.njit
+def _call_invert_triangle(R, m):
+    lapack.invert_triangle(R, m)
+
+
+@nb.njit
+def _call_multiply_rows(A, B, C):
+    lapack.multiply_rows(A, B, C)
+
+
 ROUTINES = {
-    "plain": (lapack.syrk, lapack.cholesky, lapack.cholesky_solve, lapack.cholesky_inverse),
-    "compiled": (_call_syrk, _call_cholesky, _call_cholesky_solve, _call_cholesky_inverse),
+    "plain": (
+        lapack.syrk,
+        lapack.cholesky,
+        lapack.cholesky_solve,
+        lapack.cholesky_inverse,
+        lapack.invert_triangle,
+        lapack.multiply_rows,
+    ),
+    "compiled": (
+        _call_syrk,
+        _call_cholesky,
+        _call_cholesky_solve,
+        _call_cholesky_inverse,
+        _call_invert_triangle,
+        _call_multiply_rows,
+    ),
 }
 both_routines = pytest.mark.parametrize("routines", ROUTINES.values(), ids=ROUTINES)
 
@@ -258,6 +282,29 @@ def test_cholesky_inverse_fills_the_upper_triangle_of_the_block(routines):
     routines[3](R, m)
     np.testing.assert_allclose(np.triu(R[:m, :m]), np.triu(np.linalg.inv(P[:m, :m])), rtol=1e-10, atol=1e-10)
     np.testing.assert_array_equal(R[:, m:], P[:, m:])
+
+
+@both_routines
+@pytest.mark.parametrize("m", [1, 5, 15, 16, 31, 61, 64])
+def test_triangles_of_any_order_are_inverted_in_their_place(routines, m):
+    R = np.linalg.cholesky(positive_definite(64)).T.copy()
+    R[np.tril_indices(64, -1)] = -99.0  # never read
+    before = R.copy()
+    routines[4](R, m)
+    np.testing.assert_allclose(np.triu(R[:m, :m]) @ np.triu(before[:m, :m]), np.eye(m), rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(R[m:], before[m:])
+    np.testing.assert_array_equal(R[:, m:], before[:, m:])
+    np.testing.assert_array_equal(np.tril(R, -1), np.tril(before, -1))
+
+
+@both_routines
+def test_rows_are_multiplied_within_larger_matrices(routines):
+    rng = np.random.default_rng(0)
+    A, B, C = rng.standard_normal((4, 9)), rng.standard_normal((6, 11)), np.full((5, 8), 7.0)
+    routines[5](A[:3, 2:], B[:, 4:], C)
+    np.testing.assert_allclose(C[:3, :6], np.einsum("ik,jk->ij", A[:3, 2:], B[:, 4:]), rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(C[3:], 7.0)
+    np.testing.assert_array_equal(C[:, 6:], 7.0)
 
 
 # Support vector machines
@@ -432,6 +479,21 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
             expected[c, problems.out_ptr[q[0]] : problems.out_ptr[q[-1] + 1]] = F.T.ravel()
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("weights", [None, "balanced"])
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("s2", [0.0, 9.0, np.inf])
+def test_many_folds_take_the_inverse_and_score_like_few(labels, weights, s2):
+    X, _ = make_data(N_SAMPLES, 24)
+    few, _ = classification_problems(LABELS[labels], FOLDS, weights)
+    repeated = Folds(N_SAMPLES, 8 * FOLDS.train, 8 * FOLDS.test)
+    many, _ = classification_problems(LABELS[labels], repeated, weights)
+    assert len(few.target) <= ridge.FEW < len(many.target)
+    from_root, _ = launch(ridge.ridge, X, few, s2, "gram", np.array([0.7]))
+    from_inverse, status = launch(ridge.ridge, X, many, s2, "gram", np.array([0.7]))
+    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
+    np.testing.assert_allclose(from_inverse, np.tile(from_root, 8), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])

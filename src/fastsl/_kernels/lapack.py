@@ -18,8 +18,13 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic, overload
 
+from fastsl._runtime.jit import helper
+
 _LOWER, _NO_TRANSPOSE, _TRANSPOSE, _THIN, _VECTORS = ord("L"), ord("N"), ord("T"), ord("S"), ord("V")
+_LEFT, _RIGHT, _NOT_UNIT = ord("L"), ord("R"), ord("N")
 _POINTEE = {"c": ir.IntType(8), "i": ir.IntType(32)}
+#: Triangles up to this order are inverted by LAPACK.
+_LEAF = 15
 
 
 def _fortran(module, name, spec):
@@ -69,11 +74,13 @@ def _fortran(module, name, spec):
 
 _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
 _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
+_dtrmm = _fortran("cython_blas", "dtrmm", "cccciidaiai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
 _dgesdd = _fortran("cython_lapack", "dgesdd", "ciiaiaaiaiaia")
 _dsyevd = _fortran("cython_lapack", "dsyevd", "cciaiaaiai")
-_dpotri = _fortran("cython_lapack", "dpotri", "ciai")
+_dtrtri = _fortran("cython_lapack", "dtrtri", "cciai")
+_dlauum = _fortran("cython_lapack", "dlauum", "ciai")
 
 
 def syrk(B, K):
@@ -119,6 +126,22 @@ def _multiply_compiled(A, B, C):
     return implementation
 
 
+def multiply_rows(A, B, C):
+    """``A @ B.T`` into the first rows and columns of C, all float64; no row has gaps, but there may be some between."""
+    C[: A.shape[0], : B.shape[0]] = A @ B.T
+
+
+@overload(multiply_rows)
+def _multiply_rows_compiled(A, B, C):
+    def implementation(A, B, C):
+        m, k = A.shape
+        n = B.shape[0]
+        rows = A.strides[0] // 8, B.strides[0] // 8, C.strides[0] // 8
+        _dgemm((_TRANSPOSE, _NO_TRANSPOSE, n, m, k, 1.0, B, rows[1], A, rows[0], 0.0, C, rows[2]))
+
+    return implementation
+
+
 def cholesky(A, m):
     """Factor the leading ``m x m`` block in place: ``A = R.T @ R``, ``R`` upper. Reads and writes the upper triangle.
 
@@ -156,6 +179,41 @@ def _cholesky_solve_compiled(R, m, rows, n_rows):
     return implementation
 
 
+def invert_triangle(R, m):
+    """Inverse of the leading ``m x m`` upper triangle, in its place."""
+    rows, columns = np.triu_indices(m)
+    R[rows, columns] = np.linalg.inv(np.triu(R[:m, :m]))[rows, columns]
+
+
+@helper
+def _invert_by_halves(R, m):
+    """[[A, B], [0, C]]^-1 = [[A^-1, -A^-1 B C^-1], [0, C^-1]] from small blocks upwards.
+
+    Order 120, one core: 29 us, where dtrtri takes 84 and dtrsm on the identity 100.
+    """
+    n, width = R.shape[1], m
+    while width > _LEAF:
+        width = (width + 1) // 2
+    for i in range(0, m, width):
+        _dtrtri((_LOWER, _NOT_UNIT, min(width, m - i), R[i:, i:], n))
+    while width < m:
+        for i in range(0, m - width, 2 * width):
+            k = min(width, m - width - i)
+            A, B, C = R[i:, i:], R[i:, i + width :], R[i + width :, i + width :]
+            # The library sees the transposes, so that what stands left of B stands right.
+            _dtrmm((_LEFT, _LOWER, _NO_TRANSPOSE, _NOT_UNIT, k, width, -1.0, C, n, B, n))
+            _dtrmm((_RIGHT, _LOWER, _NO_TRANSPOSE, _NOT_UNIT, k, width, 1.0, A, n, B, n))
+        width *= 2
+
+
+@overload(invert_triangle)
+def _invert_triangle_compiled(R, m):
+    def implementation(R, m):
+        _invert_by_halves(R, m)
+
+    return implementation
+
+
 def cholesky_inverse(R, m):
     """Upper triangle of ``inv(R.T @ R)`` in place of the leading ``m x m`` block of R."""
     factor = np.triu(R[:m, :m])
@@ -167,7 +225,8 @@ def cholesky_inverse(R, m):
 @overload(cholesky_inverse)
 def _cholesky_inverse_compiled(R, m):
     def implementation(R, m):
-        _dpotri((_LOWER, m, R, R.shape[1]))
+        _invert_by_halves(R, m)
+        _dlauum((_LOWER, m, R, R.shape[1]))
 
     return implementation
 
