@@ -109,7 +109,10 @@ class LogOdds(HeldOut):
 
 
 class LogLikelihoods(HeldOut):
-    """Joint log-likelihood of every class, one column each even for two: naive Bayes. Has no decision function."""
+    """Joint log-likelihood of every class, one column each even for two: naive Bayes. Has no decision function.
+
+    Their differences have float64's digits. The first class's is good to float32's only: alone it means nothing.
+    """
 
     @property
     def predicted(self) -> NDArray[np.int64]:
