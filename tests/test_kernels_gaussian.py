@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 
 from fastsl._kernels import bayes, centroid
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import local
-from fastsl.decoders.additive import BySums, class_folds
+from fastsl.decoders.additive import BySums, bayes_widths, class_folds, plan_bayes, plan_centroid
 from fastsl.decoders.plan import row_length
 from fastsl.folds import Folds
 
@@ -52,26 +54,30 @@ def zeros(entries):
     return np.zeros(len(entries.size))
 
 
-def launch(tabulate, kernel, X, fewest, n_columns, *arguments, **options):
-    entries, outputs = class_folds(Y, FOLDS, fewest, None, n_columns)
-    n_out = row_length(outputs, FOLDS)
-    out, status = np.full((len(SPHERES), n_out), 99.0), np.full(len(SPHERES), 99, np.int8)
+def launch(tabulate, kernel, X, planned, widths, *arguments, **options):
+    entries, outputs = planned
+    out = np.full((len(SPHERES), row_length(outputs, FOLDS)), 99.0)
+    status = np.full(len(SPHERES), 99, np.int8)
     made = [make(entries) for make in arguments]
 
     def decode(part, table, out, status):
         kernel(part, table.shift, table.voxels, table.sums, entries, *made, out, status)
 
     with kernel_threads(1):
-        BySums(entries, n_out, tabulate, decode, slopes=True)(block_of(X, **options), out, status)
+        BySums(entries, *widths, tabulate, decode)(block_of(X, **options), out, status)
     return out, status, outputs
 
 
 def launch_bayes(X, *, smoothing, **options):
-    return launch(bayes.tabulate_bayes, bayes.naive_bayes, X, 1, 1, zeros, lambda _: smoothing, **options)
+    planned = class_folds(Y, FOLDS, 1, None, 1)
+    widths = bayes_widths(planned[0])
+    return launch(bayes.tabulate_bayes, bayes.naive_bayes, X, planned, widths, zeros, lambda _: smoothing, **options)
 
 
 def launch_centroid(X, *arguments):
-    return launch(centroid.tabulate_centroids, centroid.nearest_centroid, X, 2, 2, *arguments)
+    planned = class_folds(Y, FOLDS, 2, None, 2, contrast=True)
+    widths = row_length(planned[1], FOLDS), 0
+    return launch(centroid.tabulate_centroids, centroid.nearest_centroid, X, planned, widths, *arguments)
 
 
 def naive_bayes(X, fold, smoothing):
@@ -86,6 +92,16 @@ def naive_bayes(X, fold, smoothing):
     return np.array(rows)
 
 
+def assert_joint_equals(found, expected, rtol):
+    """Joint log-likelihoods (n_classes, n_test): what tells classes apart at ``rtol``, the first as float32 has it.
+
+    The first has no meaning but how probabilities are rounded (its binade); it is summed in float32 where the rest is
+    not.
+    """
+    np.testing.assert_allclose(found - found[0] + expected[0], expected, rtol=rtol)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("smoothing", [1e-9, 0.3])
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e12], ids=["plain", "small", "products beyond float64"])
 def test_naive_bayes_by_its_formula(smoothing, scale):
@@ -98,7 +114,7 @@ def test_naive_bayes_by_its_formula(smoothing, scale):
             if len(members):
                 expected = naive_bayes(raw(X)[:, members], fold, smoothing)
                 row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
-                np.testing.assert_allclose(row, expected, rtol=1e-8)
+                assert_joint_equals(row, expected, rtol=1e-8)
 
 
 def test_a_voxel_without_variance_fails_without_smoothing():
@@ -136,6 +152,8 @@ def test_centroids_by_their_formula(by_distance):
             squares = (raw(X)[np.ix_(test, members)][None] - centroids[:, None]) ** 2
             scores = -(squares / within).sum(axis=2) + 2 * log_prior[:, None]
             first = -squares.sum(axis=2) if by_distance else scores
+            if len(classes) == 2:
+                first, scores = np.diff(first, axis=0), np.diff(scores, axis=0)
             expected = np.concatenate([first, scores])
             row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
             np.testing.assert_allclose(row, expected, rtol=1e-9)
@@ -147,6 +165,25 @@ def test_a_sphere_where_nothing_varies_fails():
     np.testing.assert_array_equal(status, [1, 1, -1, 1])
 
 
+@pytest.mark.parametrize("smoothing", [1e-9, 0.5], ids=["by sums", "by voxels"])
+def test_equal_classes_tie(smoothing):
+    """Contrasts of classes with the same samples are exactly 0, so that the first class wins, as in scikit-learn."""
+    labels, X = np.arange(24) % 2, np.repeat(np.random.default_rng(3).standard_normal((12, P)), 2, axis=0)
+    folds = Folds(24, (np.arange(8, 24), np.arange(16)), (np.arange(8), np.arange(16, 24)))
+    X = np.ascontiguousarray(X.T, np.float32)
+    block = Block(X, np.zeros(P), np.array([0, P]), np.arange(P, dtype=np.int32), np.inf, 0, 1)
+    for plan in (
+        plan_bayes(GaussianNB(var_smoothing=smoothing), labels, folds),
+        plan_centroid(NearestCentroid(), labels, folds),
+    ):
+        out, status = np.empty((1, plan.n_out)), np.empty(1, np.int8)
+        with kernel_threads(1):
+            plan.run(block, out, status)
+        for held_out in plan.held_out(out):
+            assert not held_out.predicted.any()
+            np.testing.assert_array_equal(held_out.probability[:, :, 0], held_out.probability[:, :, 1])
+
+
 def test_small_spheres_are_left_out():
     _, status, _ = launch_bayes(make_data(), smoothing=1e-9, min_voxels=4)
     np.testing.assert_array_equal(status, [0, -1, -1, 0])
@@ -154,12 +191,15 @@ def test_small_spheres_are_left_out():
 
 def test_sums_of_members_from_prefix_sums():
     n, width = 3 * SEGMENT, 4
-    rows = np.random.default_rng(1).standard_normal((n, width))
+    rows = np.random.default_rng(1).standard_normal((n, 2 * width))
     held = [2, 0, 1]  # segments in another order than in the data
     shift = np.array([(place - segment) * SEGMENT for segment, place in enumerate(np.argsort(held))])
-    P = np.concatenate([rows[k * SEGMENT : (k + 1) * SEGMENT] for k in held])
-    for k in range(3):
-        accumulate(P[k * SEGMENT : (k + 1) * SEGMENT])
+    P = np.zeros((n, width + width // 2))
+    for place, segment in enumerate(held):
+        own, given = slice(place * SEGMENT, (place + 1) * SEGMENT), rows[segment * SEGMENT : (segment + 1) * SEGMENT]
+        P[own, :width] = given[:, :width]
+        P[own].view(np.float32)[:, 2 * width :] = given[:, width:]
+        accumulate(P[own], width)
     for members in (
         np.array([0]),
         np.array([5, 6, 7, 20]),
@@ -167,9 +207,11 @@ def test_sums_of_members_from_prefix_sums():
         np.array([SEGMENT, 2 * SEGMENT - 1, 2 * SEGMENT]),
         np.arange(n),
     ):
-        total = np.full(width, 7.0)
-        add_members(P, shift, members, total)
-        np.testing.assert_allclose(total, 7.0 + rows[members].sum(axis=0), rtol=1e-12, atol=1e-13)
+        exact, rough = np.full(width, 7.0), np.full(width, 7.0)
+        add_members(P, shift, members, exact, rough)
+        expected = 7.0 + rows[members].sum(axis=0)
+        np.testing.assert_allclose(exact, expected[:width], rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(rough, expected[width:], rtol=1e-5, atol=1e-5)
 
 
 def wide_data(n_voxels):
@@ -191,7 +233,7 @@ def run_bayes(blocks, smoothing=1e-9):
     def decode(part, table, out, status):
         bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, zeros(entries), smoothing, out, status)
 
-    run, rows = BySums(entries, n_out, bayes.tabulate_bayes, decode, slopes=True), []
+    run, rows = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode), []
     with kernel_threads(1):
         for block in blocks:
             out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
@@ -202,7 +244,7 @@ def run_bayes(blocks, smoothing=1e-9):
 
 def run_centroid(blocks):
     """The same for centroids: what predicts, and the scores."""
-    entries, outputs = class_folds(Y, FOLDS, 2, None, 2)
+    entries, outputs = class_folds(Y, FOLDS, 2, None, 2, contrast=True)
     n_out, by_distance = row_length(outputs, FOLDS), np.ones(len(FOLDS), bool)
 
     def decode(part, table, out, status):
@@ -210,7 +252,7 @@ def run_centroid(blocks):
             part, table.shift, table.voxels, table.sums, entries, zeros(entries), by_distance, out, status
         )
 
-    run, rows = BySums(entries, n_out, centroid.tabulate_centroids, decode, slopes=False), []
+    run, rows = BySums(entries, n_out, 0, centroid.tabulate_centroids, decode), []
     with kernel_threads(1):
         for block in blocks:
             out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
@@ -241,7 +283,7 @@ def test_sums_agree_with_voxel_by_voxel(smoothing, monkeypatch):
         for fold, output in enumerate(class_folds(Y, FOLDS, 1, None, 1)[1]):
             expected = naive_bayes(X[:, sphere].astype(float), fold, smoothing)
             row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
-            np.testing.assert_allclose(row, expected, rtol=1e-9)
+            assert_joint_equals(row, expected, rtol=1e-9)
 
 
 def test_voxels_of_another_scale_cost_their_neighbours_nothing():
@@ -252,11 +294,18 @@ def test_voxels_of_another_scale_cost_their_neighbours_nothing():
     X[:, 66] *= 1e-5
     X[:, 45] *= 1e8
     found = run_bayes([wide_block(X, members)], 1e-6), run_centroid([wide_block(X, members)])
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12)
+    assert_rows_equal(found[0], expected[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-12)
     inside = [np.array([3, 5, 7]), np.arange(40, 70)]
     for c, sphere in enumerate(inside):
         alone = [wide_block(np.ascontiguousarray(X[:, sphere]), [np.arange(len(sphere))])]
         whole = [wide_block(X, inside)]
-        np.testing.assert_allclose(run_bayes(whole)[c], run_bayes(alone)[0], rtol=1e-9)
+        assert_rows_equal(run_bayes(whole)[c : c + 1], run_bayes(alone), rtol=1e-9)
         np.testing.assert_allclose(run_centroid(whole)[c], run_centroid(alone)[0], rtol=1e-9)
+
+
+def assert_rows_equal(found, expected, rtol):
+    for output, test in zip(class_folds(Y, FOLDS, 1, None, 1)[1], FOLDS.test, strict=True):
+        columns = slice(output.start, output.start + output.n_columns * len(test))
+        for row, other in zip(found[:, columns], expected[:, columns], strict=True):
+            assert_joint_equals(*(one.reshape(output.n_columns, -1) for one in (row, other)), rtol)

@@ -9,10 +9,13 @@ two rows to read instead of b - a + 1: 103 instead of 257 for a sphere of 257 vo
 the data matrix, so that a sum does not depend on which other spheres are computed with it, and are short, so that the
 prefix sums stay as small as what they are subtracted for.
 
-A table holds some segments, in any order: voxel v has the row ``v + shift[v // SEGMENT]``.
+A table holds some segments, in any order: voxel v has the row ``v + shift[v // SEGMENT]``. A row begins with
+``n_exact`` float64 values; the rest of its bytes are float32, for what needs no more digits. Sums are bound by reading
+rows: with both parts in one row instead of in two tables they take a quarter less.
 """
 
 import numba as nb
+import numpy as np
 
 from fastsl._runtime.jit import entry, helper
 
@@ -28,17 +31,23 @@ def mark_segments(members, touched):
 
 
 @helper
-def accumulate(rows):
-    """Turn the rows of one segment into their prefix sums, in place."""
-    for v in range(1, rows.shape[0]):
-        for j in range(rows.shape[1]):
-            rows[v, j] += rows[v - 1, j]
+def rough_part(row, n_exact):
+    """The float32 values of a row."""
+    return row[n_exact:].view(np.float32)
 
 
 @helper
-def add_members(P, shift, members, row):
-    """Add the rows of ``members``, which rise, to ``row``."""
-    k, n = 0, members.shape[0]
+def accumulate(rows, n_exact):
+    """Turn the rows of one segment into their prefix sums, in place."""
+    for v in range(1, rows.shape[0]):
+        _add(rows[v - 1], rows[v][:n_exact])
+        _add(rough_part(rows[v - 1], n_exact), rough_part(rows[v], n_exact))
+
+
+@helper
+def add_members(P, shift, members, exact, rough):
+    """Add the rows of ``members``, which rise, to ``exact`` and ``rough``, both float64."""
+    k, n, n_exact = 0, members.shape[0], exact.shape[0]
     while k < n:
         first = last = members[k]
         k += 1
@@ -46,10 +55,14 @@ def add_members(P, shift, members, row):
             last += 1
             k += 1
         place = shift[first // SEGMENT]
+        row = P[place + last]
         if first % SEGMENT == 0:
-            _add(P[place + last], row)
+            _add(row, exact)
+            _add(rough_part(row, n_exact), rough)
         else:
-            _add_difference(P[place + last], P[place + first - 1], row)
+            before = P[place + first - 1]
+            _add_difference(row, before, exact)
+            _add_difference(rough_part(row, n_exact), rough_part(before, n_exact), rough)
 
 
 @helper

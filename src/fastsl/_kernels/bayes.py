@@ -8,7 +8,9 @@ variance of a voxel of the sphere. The first order of a is summed beside,
 
     E(a) = E + a dE,    dE = 1/2 [ (x - m)^2 / s2 - 1 ] / s2
 
-in float32, of which a leaves 1e-16. Spheres where a is not small against every variance (1e-5, so that what is left out
+Classes are told apart by the contrasts E_k - E_0, which alone are summed in float64. In float32: their derivatives, of
+which a leaves 1e-16, and E_0, which only says how probabilities are rounded, as scikit-learn's are: to the spacing of
+float64 at the joint log-likelihood. Spheres where a is not small against every variance (1e-5, so that what is left out
 is 1e-10) are computed voxel by voxel.
 """
 
@@ -18,7 +20,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part
 from fastsl._kernels.block import PER_TASK
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
@@ -34,44 +36,75 @@ _LARGEST_SQUARE, _SMALLEST_PART, _SMALLEST_VARIANCE = 1e5, 1e-4, 1e-30
 
 
 class Sums(NamedTuple):
-    """Of each voxel of a block of spheres, in the layout of the row of results of a sphere."""
+    """Of each voxel of a block of spheres; the layout of a row is :mod:`fastsl._kernels.additive`'s."""
 
-    rows: NDArray[np.float64]  # (n_voxels, n_out) prefix sums of E
-    slopes: NDArray[np.float32]  # (n_voxels, n_out) of dE
+    rows: NDArray[np.float64]  # (n_voxels, n_columns) prefix sums
+    n_exact: int  # float64 values of a row: contrasts, entry after entry; then in float32 all E_0, and the derivatives
     least: NDArray[np.float64]  # (n_voxels,) smallest variance of a class; 0 for a voxel that is left out of the sums
+    most: NDArray[np.float64]  # (n_voxels,) largest variance of a fold
 
 
 @helper
-def _evidence(x, mean, var, row, slope):
-    """E and dE of one class for the test samples x; returns how many of them are too far off."""
+def _first_evidence(x, mean, var, first):
+    """E_0 for the test samples x; returns how many of them are too far off."""
     inverse, beyond = 1.0 / var, 0
     constant = -0.5 * (np.log(var) + _LOG_TWO_PI)
     for i in range(x.shape[0]):
         d = np.float64(x[i]) - mean
         q = d * d * inverse
-        row[i] = constant - 0.5 * q
-        slope[i] = 0.5 * (q - 1.0) * inverse
+        first[i] = constant - 0.5 * q
         beyond += q > _LARGEST_SQUARE
     return beyond
 
 
 @helper
+def _contrast(x, mean_0, var_0, mean, var, row, slope):
+    """E_k - E_0, exactly 0 for equal classes, and its derivative; returns how many test samples are too far off."""
+    inverse_0, inverse, beyond = 1.0 / var_0, 1.0 / var, 0
+    constant = -0.5 * np.log(var / var_0)
+    for i in range(x.shape[0]):
+        d_0, d = np.float64(x[i]) - mean_0, np.float64(x[i]) - mean
+        q_0, q = d_0 * d_0 * inverse_0, d * d * inverse
+        row[i] = constant - 0.5 * (q - q_0)
+        slope[i] = 0.5 * ((q - 1.0) * inverse - (q_0 - 1.0) * inverse_0)
+        beyond += q > _LARGEST_SQUARE
+    return beyond
+
+
+@helper
+def _bayes_parts(voxels, folds, v, exact, first, slope):
+    """Contrasts, E_0 and derivatives of one voxel; returns how many test samples are too far off for a class."""
+    place, beyond = 0, 0
+    mean, var = voxels.mean[v], voxels.var[v]
+    for fold in range(folds.first.shape[0] - 1):
+        own = slice(folds.test_ptr[fold], folds.test_ptr[fold + 1])
+        x, e_0 = voxels.X[v, own], folds.first[fold]
+        if folds.first[fold + 1] > e_0:
+            beyond += _first_evidence(x, mean[e_0], var[e_0], first[own])
+        for e in range(e_0 + 1, folds.first[fold + 1]):
+            there = slice(place, place + x.shape[0])
+            beyond += _contrast(x, mean[e_0], var[e_0], mean[e], var[e], exact[there], slope[there])
+            place += x.shape[0]
+    return beyond
+
+
+@helper
 def _bayes_row(voxels, sums, folds, v):
-    """A voxel's part of the log-likelihoods, and the derivative; zeros, and ``least`` 0, where it is out of bounds."""
-    row, slope, beyond = sums.rows[v], sums.slopes[v], 0
+    """A voxel's row of the table; zeros, and ``least`` 0, where it is out of bounds."""
+    n_test = folds.test.shape[0]
+    exact, rough = sums.rows[v][: sums.n_exact], rough_part(sums.rows[v], sums.n_exact)
     least = np.inf
     for e in range(folds.size.shape[0]):
         least = min(least, voxels.var[v, e])
-    if least > 0.0:
-        for fold in range(folds.first.shape[0] - 1):
-            x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
-            for e in range(folds.first[fold], folds.first[fold + 1]):
-                start, stop = folds.start[e], folds.start[e] + x.shape[0]
-                beyond += _evidence(x, voxels.mean[v, e], voxels.var[v, e], row[start:stop], slope[start:stop])
-    sums.least[v] = least if beyond == 0 else 0.0
-    if not sums.least[v] > 0.0:
-        row[:] = 0.0
-        slope[:] = 0.0
+    sums.most[v] = 0.0
+    for fold in range(voxels.total.shape[1]):
+        sums.most[v] = max(sums.most[v], voxels.total[v, fold])
+    rough[:] = 0.0
+    if least > 0.0 and _bayes_parts(voxels, folds, v, exact, rough[:n_test], rough[n_test:]) > 0:
+        least = 0.0
+    sums.least[v] = least if least > 0.0 else 0.0
+    if sums.least[v] == 0.0:
+        sums.rows[v] = 0.0
 
 
 @helper
@@ -82,7 +115,6 @@ def _leave_out(sums, start, stop):
         if sums.least[v] < limit:
             sums.least[v] = 0.0
             sums.rows[v] = 0.0
-            sums.slopes[v] = 0.0
 
 
 @helper
@@ -92,8 +124,7 @@ def _bayes_segment(X, segment, place, folds, voxels, sums):
         measure_voxel(X[v], folds, voxels, v + place)
         _bayes_row(voxels, sums, folds, v + place)
     _leave_out(sums, first + place, last + place)
-    accumulate(sums.rows[first + place : last + place])
-    accumulate(sums.slopes[first + place : last + place])
+    accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
 
 @entry
@@ -106,35 +137,53 @@ def tabulate_bayes(X, segments, shift, folds, voxels, sums):
 @helper
 def _added(members, shift, voxels, sums, smoothing, added):
     """What is added to the variances of each fold, and the smallest of all variances."""
-    least = np.inf
-    added[:] = 0.0
+    least, least_added = np.inf, -1.0
+    added[:] = -1.0
     for v in members:
         place = v + shift[v // SEGMENT]
         least = min(least, sums.least[place])
-        for fold in range(added.shape[0]):
-            added[fold] = max(added[fold], voxels.total[place, fold])
+        if sums.most[place] > least_added:  # else no fold has its largest variance here
+            least_added = _raise_to(voxels.total[place], added)
     for fold in range(added.shape[0]):
         added[fold] *= smoothing
     return least
 
 
 @helper
-def _add_first_order(constant, added, slope, row):
-    for i in range(row.shape[0]):
-        row[i] += constant + added * slope[i]
+def _raise_to(total, added):
+    """Raise ``added`` to the variances of a voxel; returns the smallest."""
+    least = np.inf
+    for fold in range(added.shape[0]):
+        added[fold] = max(added[fold], total[fold])
+        least = min(least, added[fold])
+    return least
 
 
 @helper
-def _bayes_by_sums(members, shift, sums, folds, log_prior, added, slope, row):
+def _add_contrast(first, constant, contrast, added, slope, row):
+    for i in range(row.shape[0]):
+        row[i] = first[i] + (constant + contrast[i] + added * slope[i])
+
+
+@helper
+def _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, row):
     """Joint log-likelihoods of one sphere to first order in ``added``."""
-    row[:] = 0.0
-    slope[:] = 0.0
-    add_members(sums.rows, shift, members, row)
-    add_members(sums.slopes, shift, members, slope)
+    exact[:] = 0.0
+    rough[:] = 0.0
+    add_members(sums.rows, shift, members, exact, rough)
+    n_test, place = folds.test.shape[0], 0
     for fold in range(added.shape[0]):
-        for e in range(folds.first[fold], folds.first[fold + 1]):
-            start, stop = folds.start[e], folds.start[e] + folds.test_ptr[fold + 1] - folds.test_ptr[fold]
-            _add_first_order(log_prior[e], added[fold], slope[start:stop], row[start:stop])
+        e_0, n = folds.first[fold], folds.test_ptr[fold + 1] - folds.test_ptr[fold]
+        for e in range(e_0, folds.first[fold + 1]):
+            own = row[folds.start[e] : folds.start[e] + n]
+            if e == e_0:
+                for i in range(n):
+                    own[i] = log_prior[e] + rough[folds.test_ptr[fold] + i]
+                continue
+            first = row[folds.start[e_0] : folds.start[e_0] + n]
+            constant, slope = log_prior[e] - log_prior[e_0], rough[n_test + place : n_test + place + n]
+            _add_contrast(first, constant, exact[place : place + n], added[fold], slope, own)
+            place += n
 
 
 @helper
@@ -166,7 +215,8 @@ def _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, row):
 
 @helper
 def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, stop, out, status):
-    added, slope = np.empty(folds.first.shape[0] - 1), np.empty(out.shape[1])
+    added, exact = np.empty(folds.first.shape[0] - 1), np.empty(sums.n_exact)
+    rough = np.empty(folds.test.shape[0] + sums.n_exact)
     for b in range(start, stop):
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
@@ -174,7 +224,7 @@ def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, 
             least = _added(members, shift, voxels, sums, smoothing, added)
             if least > 0.0 and np.max(added) <= _FIRST_ORDER * least:
                 status[b] = 0
-                _bayes_by_sums(members, shift, sums, folds, log_prior, added, slope, out[b])
+                _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, out[b])
             else:
                 status[b] = _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, out[b])
         if status[b] != 0:

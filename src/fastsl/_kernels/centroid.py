@@ -5,6 +5,9 @@
 and the discriminant scores, the same in units of each voxel's deviation within classes. What a voxel adds does not
 depend on the sphere: it is tabulated once for the voxels of a block of spheres, as prefix sums
 (:mod:`fastsl._kernels.additive`).
+
+Of two classes only the contrasts have a meaning, d_0 - d_1 and the difference of the scores: their entries share
+their columns, to which they add with opposite signs, so that equal classes give exactly 0.
 """
 
 import numba as nb
@@ -19,6 +22,18 @@ _LARGEST_TIMES = 1e6
 
 
 @helper
+def _sign(first, last, e):
+    """Sign of entry e in its columns: of two classes the first is subtracted."""
+    return -1.0 if last - first == 2 and e == first else 1.0
+
+
+@helper
+def _width(first, last, n_test):
+    """From an entry's first column to its second."""
+    return n_test if last - first == 2 else (last - first) * n_test
+
+
+@helper
 def _centroid_row(voxels, folds, v, row):
     """A voxel's part of what predicts, and of the scores: in units of its deviation within classes."""
     row[:] = 0.0
@@ -30,12 +45,12 @@ def _centroid_row(voxels, folds, v, row):
         for e in range(first, last):
             within += folds.size[e] * voxels.var[v, e] / (n - (last - first))
         weight = 1.0 / within if within > 0.0 else 1.0
-        width = (last - first) * n_test  # from an entry's first column to its second
+        width = _width(first, last, n_test)
         x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
         for e in range(first, last):
-            place = folds.start[e]
-            add_squares(x, voxels.mean[v, e], -1.0, row[place : place + n_test])
-            add_squares(x, voxels.mean[v, e], -weight, row[place + width : place + width + n_test])
+            place, sign = folds.start[e], _sign(first, last, e)
+            add_squares(x, voxels.mean[v, e], -sign, row[place : place + n_test])
+            add_squares(x, voxels.mean[v, e], -sign * weight, row[place + width : place + width + n_test])
 
 
 @helper
@@ -47,7 +62,7 @@ def _leave_out(sums, start, stop):
     largest = np.zeros(stop - start)
     for v in range(start, stop):
         for j in range(sums.rows.shape[1]):
-            largest[v - start] = max(largest[v - start], -sums.rows[v, j])
+            largest[v - start] = max(largest[v - start], abs(sums.rows[v, j]))
     limit = _LARGEST_TIMES * np.median(largest)
     for v in range(start, stop):
         sums.least[v] = 1.0 if largest[v - start] <= limit else 0.0
@@ -62,12 +77,12 @@ def _centroid_segment(X, segment, place, folds, voxels, sums):
         measure_voxel(X[v], folds, voxels, v + place)
         _centroid_row(voxels, folds, v + place, sums.rows[v + place])
     _leave_out(sums, first + place, last + place)
-    accumulate(sums.rows[first + place : last + place])
+    accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
 
 @entry
 def tabulate_centroids(X, segments, shift, folds, voxels, sums):
-    """As :func:`fastsl._kernels.bayes.tabulate_bayes`, for centroids; without slopes."""
+    """As :func:`fastsl._kernels.bayes.tabulate_bayes`, for centroids; all float64."""
     for s in nb.prange(segments.shape[0]):
         _centroid_segment(X, segments[s], shift[segments[s]], folds, voxels, sums)
 
@@ -81,7 +96,7 @@ def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance
     Returns 1 where no voxel of a fold's training samples varies.
     """
     row[:] = 0.0
-    add_members(sums.rows, shift, members, row)
+    add_members(sums.rows, shift, members, row, row[:0])
     for v in members:
         place = v + shift[v // SEGMENT]
         if sums.least[place] == 0.0:
@@ -97,12 +112,12 @@ def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance
                 break
         if last > first and not varies:
             return 1
+        width = _width(first, last, n_test)
         for e in range(first, last):
             for i in range(folds.start[e], folds.start[e] + n_test):
-                score = row[i + (last - first) * n_test] + 2.0 * log_prior[e]
-                row[i + (last - first) * n_test] = score
+                row[i + width] += _sign(first, last, e) * 2.0 * log_prior[e]
                 if not by_distance[fold]:
-                    row[i] = score
+                    row[i] = row[i + width]
     return 0
 
 

@@ -13,9 +13,14 @@ from fastsl._runtime.jit import entry, helper
 
 
 class ClassFolds(NamedTuple):
-    """Classes of the training samples, and the test samples, of every fold. Entry e is one class of one fold."""
+    """Classes of the training samples, and the test samples, of every fold. Entry e is one class of one fold.
 
-    member: NDArray[np.float64]  # (n_samples, n_entries) 1 for the training samples of an entry, else 0
+    A group are samples that are together in every entry: of a class and a run, where folds leave out runs.
+    """
+
+    grouped: NDArray[np.int64]  # samples that are in any entry, group after group
+    group_ptr: NDArray[np.int64]  # (n_groups + 1,) into grouped
+    member: NDArray[np.float64]  # (n_groups, n_entries) how often an entry has each sample of a group: 1 or 0
     first: NDArray[np.int64]  # (n_folds + 1,) entries of a fold
     size: NDArray[np.int64]  # (n_entries,) training samples
     test: NDArray[np.int64]  # test samples, fold after fold
@@ -33,30 +38,49 @@ class Voxels(NamedTuple):
 
 
 @helper
-def _add(member, x, mean):
-    for e in range(mean.shape[0]):
-        mean[e] += member[e] * x
+def _group_moments(x, group):
+    """Sum of the samples of a group, and of the squared deviations from their mean."""
+    total, squares = 0.0, 0.0
+    for i in group:
+        total += np.float64(x[i])
+    mean = total / group.shape[0]
+    for i in group:
+        d = np.float64(x[i]) - mean
+        squares += d * d
+    return total, squares
 
 
 @helper
-def _add_deviations(member, x, mean, var):
+def _add_sums(member, total, mean):
     for e in range(mean.shape[0]):
-        d = x - mean[e]
-        var[e] += member[e] * d * d
+        mean[e] += member[e] * total
+
+
+@helper
+def _add_deviations(member, n, group_mean, squares, mean, var):
+    for e in range(mean.shape[0]):
+        d = group_mean - mean[e]
+        var[e] += member[e] * (squares + n * d * d)
 
 
 @helper
 def _moments(x, folds, voxels, v):
-    """Means and variances of one voxel, in two passes."""
+    """Means and variances of one voxel: of groups, and of entries from those."""
     mean, var, total = voxels.mean[v], voxels.var[v], voxels.total[v]
+    n_groups = folds.member.shape[0]
+    group_mean, squares = np.empty(n_groups), np.empty(n_groups)
     mean[:] = 0.0
     var[:] = 0.0
-    for i in range(x.shape[0]):
-        _add(folds.member[i], x[i], mean)
+    for g in range(n_groups):
+        group = folds.grouped[folds.group_ptr[g] : folds.group_ptr[g + 1]]
+        total_g, squares[g] = _group_moments(x, group)
+        group_mean[g] = total_g / group.shape[0]
+        _add_sums(folds.member[g], total_g, mean)
     for e in range(mean.shape[0]):
         mean[e] /= folds.size[e]
-    for i in range(x.shape[0]):
-        _add_deviations(folds.member[i], x[i], mean, var)
+    for g in range(n_groups):
+        n = folds.group_ptr[g + 1] - folds.group_ptr[g]
+        _add_deviations(folds.member[g], n, group_mean[g], squares[g], mean, var)
     for e in range(mean.shape[0]):
         var[e] /= folds.size[e]
     for fold in range(total.shape[0]):
@@ -72,7 +96,7 @@ def _moments(x, folds, voxels, v):
 @helper
 def measure_voxel(x, folds, voxels, v):
     """Fill row v with what is known of the voxel with the samples x."""
-    _moments(x.astype(np.float64), folds, voxels, v)
+    _moments(x, folds, voxels, v)
     for place in range(folds.test.shape[0]):
         voxels.X[v, place] = x[folds.test[place]]
 

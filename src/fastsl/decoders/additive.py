@@ -43,11 +43,12 @@ def _refuse_priors(priors: Any) -> str | None:
 
 
 def class_folds(
-    y: NDArray[Any], folds: Folds, fewest: int, n_priors: int | None, n_columns: int
+    y: NDArray[Any], folds: Folds, fewest: int, n_priors: int | None, n_columns: int, *, contrast: bool = False
 ) -> tuple[ClassFolds, tuple[Output | None, ...]]:
     """Entries of all folds, and where their results are: ``n_columns`` columns for each class of a fold.
 
-    A fold with fewer classes than ``fewest``, or another number than ``n_priors``, is not trained.
+    Two classes share the columns of one where ``contrast``. A fold with fewer classes than ``fewest``, or another
+    number than ``n_priors``, is not trained.
     """
     members: list[NDArray[Any]] = []
     first, fold_classes = [0], []
@@ -58,15 +59,16 @@ def class_folds(
             members += [np.bincount(train[inverse == k], minlength=len(y)) for k in range(len(classes))]
         first.append(len(members))
     n_test = np.array([len(test) for test in folds.test])
-    outputs = lay_out(folds, [n_columns * n for n in np.diff(first)], tuple(fold_classes))
+    width = [1 if contrast and n == 2 else n for n in np.diff(first)]
+    outputs = lay_out(folds, [n_columns * n for n in width], tuple(fold_classes))
     start = np.zeros(len(members), np.int64)
     for fold, output in enumerate(outputs):
         if output is not None:
             entries = np.arange(first[fold], first[fold + 1])
-            start[entries] = output.start + (entries - first[fold]) * n_test[fold]
+            start[entries] = output.start + (entries - first[fold]) % width[fold] * n_test[fold]
     return (
         ClassFolds(
-            np.array(members, np.float64).reshape(len(members), len(y)).T.copy(),
+            *_groups(np.array(members, np.float64).reshape(len(members), len(y)).T),
             np.array(first, np.int64),
             np.array([member.sum() for member in members], np.int64),
             np.concatenate(folds.test),
@@ -74,6 +76,19 @@ def class_folds(
             start,
         ),
         outputs,
+    )
+
+
+def _groups(member: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Sort samples by their rows of ``member`` (n_samples, n_entries), without those that are in no entry."""
+    used = np.flatnonzero(member.any(axis=1))
+    if not len(used):
+        return used, np.zeros(1, np.int64), np.zeros((0, member.shape[1]))
+    rows, group = np.unique(member[used], axis=0, return_inverse=True)
+    return (
+        used[np.argsort(group, kind="stable")],
+        np.concatenate([[0], np.cumsum(np.bincount(group))]),
+        np.ascontiguousarray(rows),
     )
 
 
@@ -109,19 +124,24 @@ def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform:
 
 
 class PrefixSums(SegmentTable):
-    """What is known of the voxels of some segments, and prefix sums of their parts of the row of a sphere."""
+    """What is known of the voxels of some segments, and prefix sums of their parts of what a sphere sums up.
 
-    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, n_out: int, *, slopes: bool) -> None:
+    A row has ``n_exact`` float64 values, and ``n_rough`` float32 ones.
+    """
+
+    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> None:
+        self._entries, self._n_exact, self._n_rough = entries, n_exact, n_rough
+        self._n_columns = n_exact + -(-n_rough // 2)
         n_voxel = 4 * len(entries.test) + 16 * len(entries.size) + 8 * len(entries.first)
-        super().__init__(X, n_voxel + (12 if slopes else 8) * n_out)
-        self._entries, self._n_out, self._slopes = entries, n_out, slopes
+        super().__init__(X, n_voxel + 8 * self._n_columns)
         self._allocate()
 
-    def restart(self, X: NDArray[np.float32], entries: ClassFolds, n_out: int, *, slopes: bool) -> bool:
+    def restart(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> bool:
         """Serve other data or labels, where they need a table of the same shape; False: they do not."""
-        same = len(X) == len(self.X) and n_out == self._n_out and slopes == self._slopes
-        for mine, other in zip(self._entries, entries, strict=True):
-            same = same and mine.shape == other.shape
+        same = len(X) == len(self.X) and n_exact == self._n_exact and n_rough == self._n_rough
+        same = same and entries.size.shape == self._entries.size.shape
+        same = same and entries.first.shape == self._entries.first.shape
+        same = same and entries.test.shape == self._entries.test.shape
         if same:
             self.X, self._entries = X, entries
             self.forget()
@@ -129,8 +149,8 @@ class PrefixSums(SegmentTable):
 
     def _allocate(self) -> None:
         self.voxels = _empty(self.n_rows, self._entries)
-        slopes = np.empty((self.n_rows if self._slopes else 0, self._n_out), np.float32)
-        self.sums = bayes.Sums(np.empty((self.n_rows, self._n_out)), slopes, np.empty(self.n_rows))
+        rows = _aligned(self.n_rows, self._n_columns)
+        self.sums = bayes.Sums(rows, self._n_exact, np.empty(self.n_rows), np.empty(self.n_rows))
 
     def parts(self, block: Block) -> Iterator[tuple[Block, slice, NDArray[np.int64]]]:
         """As in :class:`fastsl.decoders.local.SegmentTable`."""
@@ -138,6 +158,14 @@ class PrefixSums(SegmentTable):
             if len(self.sums.rows) != self.n_rows:
                 self._allocate()
             yield part
+
+
+def _aligned(n_rows: int, n_columns: int) -> NDArray[np.float64]:
+    """Empty array that begins with a cache line, as its rows then do where they have a multiple of eight columns."""
+    line = 64 // 8
+    values = np.empty(n_rows * n_columns + line)
+    begin = -(values.ctypes.data // 8) % line
+    return values[begin : begin + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 class BySums:
@@ -151,13 +179,12 @@ class BySums:
     def __init__(
         self,
         entries: ClassFolds,
-        n_out: int,
+        n_exact: int,
+        n_rough: int,
         tabulate: Callable[..., None],
         decode: Callable[..., None],
-        *,
-        slopes: bool,
     ) -> None:
-        self._entries, self._n_out, self._slopes = entries, n_out, slopes
+        self._needs = entries, n_exact, n_rough
         self._tabulate, self._decode = tabulate, decode
         self._table: PrefixSums | None = None
 
@@ -165,7 +192,7 @@ class BySums:
         """Decode a block, part by part."""
         table = self._take_table(block.X)
         for part, centres, new in table.parts(block):
-            self._tabulate(part.X, new, table.shift, self._entries, table.voxels, table.sums)
+            self._tabulate(part.X, new, table.shift, self._needs[0], table.voxels, table.sums)
             self._decode(part, table, out[centres], status[centres])
 
     def _take_table(self, X: NDArray[np.float32]) -> PrefixSums:
@@ -173,13 +200,19 @@ class BySums:
         holder = None if BySums._holder is None else BySums._holder()
         if self._table is None or self._table.X is not X:
             handed_on = None if holder is None else holder._table
-            if handed_on is None or not handed_on.restart(X, self._entries, self._n_out, slopes=self._slopes):
-                handed_on = PrefixSums(X, self._entries, self._n_out, slopes=self._slopes)
+            if handed_on is None or not handed_on.restart(X, *self._needs):
+                handed_on = PrefixSums(X, *self._needs)
             if holder is not None:
                 holder._table = None
             self._table = handed_on
         BySums._holder = weakref.ref(self)
         return self._table
+
+
+def bayes_widths(entries: ClassFolds) -> tuple[int, int]:
+    """How many contrasts a sphere has, and how many values besides: E_0, and the contrasts' derivatives."""
+    n_contrasts = int(np.maximum(np.diff(entries.first) - 1, 0) @ np.diff(entries.test_ptr))
+    return n_contrasts, len(entries.test) + n_contrasts
 
 
 def plan_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
@@ -191,7 +224,7 @@ def plan_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     def decode(part: Block, table: PrefixSums, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
         bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, log_prior, smoothing, out, status)
 
-    run = BySums(entries, row_length(outputs, folds), bayes.tabulate_bayes, decode, slopes=True)
+    run = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode)
     return Plan("GaussianNB", run, outputs, y, folds, LogLikelihoods)
 
 
@@ -199,7 +232,7 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     """NearestCentroid: by plain distance where classes are equally probable, else by discriminant scores."""
     given = getattr(estimator, "priors", "uniform")
     priors = None if isinstance(given, str) else np.asarray(given, dtype=np.float64)
-    entries, outputs = class_folds(y, folds, 2, None if priors is None else len(priors), 2)
+    entries, outputs = class_folds(y, folds, 2, None if priors is None else len(priors), 2, contrast=True)
     log_prior = _log_prior(entries, priors, uniform=isinstance(given, str) and given == "uniform")
     by_distance = np.array(
         [np.allclose(log_prior[a:b], -np.log(max(1, b - a))) for a, b in itertools.pairwise(entries.first)]
@@ -209,5 +242,5 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         sums = table.sums
         centroid.nearest_centroid(part, table.shift, table.voxels, sums, entries, log_prior, by_distance, out, status)
 
-    run = BySums(entries, row_length(outputs, folds), centroid.tabulate_centroids, decode, slopes=False)
+    run = BySums(entries, row_length(outputs, folds), 0, centroid.tabulate_centroids, decode)
     return Plan("NearestCentroid", run, outputs, y, folds, NearestMeans)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from fastsl._kernels.additive import SEGMENT, mark_segments
 from fastsl._kernels.block import Block
 
-#: A table of voxels may take so much. Following blocks of a 2 mm brain share what they need below 200 MB: with 64 MB
-#: GaussianNB takes half as long again (8 mm spheres, 120 volumes, two classes).
-TABLE_BYTES = 192 * 2**20
+#: A table of voxels may take so much. Following blocks of a 2 mm brain share what they need below 130 MB: with 96 MB
+#: GaussianNB and NearestCentroid take half as long again (8 mm spheres, 120 volumes, two classes).
+TABLE_BYTES = 128 * 2**20
 
 
 def localise(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
