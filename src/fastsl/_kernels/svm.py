@@ -6,8 +6,9 @@ min  1/2 ||w||^2 + sum_i C_i max(0, 1 - y_i f_i)^2,   f = K beta      y = +-1, i
 import numba as nb
 import numpy as np
 
+from fastsl._kernels.active import nothing_factored, ridge_on_set
 from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
-from fastsl._kernels.waist import weighted_ridge
+from fastsl._kernels.waist import absorb_border
 from fastsl._runtime.jit import entry, helper
 
 #: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same solution.
@@ -32,7 +33,7 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     n, y = T.shape[1], T[0]
-    F_new, beta_new, S = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64)
+    F_new, beta_new, S, at_hand = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64), nothing_factored(n)
     for step in range(_MOST_STEPS):
         m = 0
         for i in range(n):
@@ -42,7 +43,7 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
         if m == 0:  # every sample is beyond the margin, by a guess or a long step: the ridge of nothing is zero
             F_new[:] = 0.0
             beta_new[:] = 0.0
-        elif weighted_ridge(sphere, S[:m], D, T, A, rows, F_new, beta_new) != 0:
+        elif ridge_on_set(sphere, S[:m], D, T, A, rows, at_hand, F_new, beta_new) != 0:
             return 1
         moved = _set_moved(train, y, S[:m], F_new[0], beta_new[0], TIE if step < PLAIN_STEPS else _LOOSE_TIE)
         t = 1.0
@@ -136,7 +137,7 @@ def _squared_hinge_task(block, problems, start, stop, out, status):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _squared_hinge_sphere(read_sphere(block, b, work), problems, work, out[b])
+            status[b] = _squared_hinge_sphere(absorb_border(read_sphere(block, b, work)), problems, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 

@@ -115,6 +115,24 @@ def _second_term(X, members, m, s2, u):
 
 
 @helper
+def absorb_border(sphere):
+    """Put c u u' into G where it is no larger than that, and costs no digits: one system to solve instead of two."""
+    G, u = sphere.Z, sphere.u
+    if sphere.primal or not 0.0 < sphere.inv_c < np.inf:
+        return sphere
+    trace, length = 0.0, 0.0
+    for i in range(len(u)):
+        trace += G[i, i]
+        length += u[i] * u[i]
+    if length > trace * sphere.inv_c:
+        return sphere
+    for i in range(len(u)):
+        for j in range(len(u)):
+            G[i, j] += u[i] * u[j] / sphere.inv_c
+    return Sphere(False, G, u, np.inf)
+
+
+@helper
 def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     """Ridge regression of targets on the samples S, evaluated at all samples.
 
