@@ -36,7 +36,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("fastsl.compiled.FIRST_BLOCK", 64)
     monkeypatch.setattr("fastsl.search.LARGEST_BLOCK", 64)
     monkeypatch.setattr("fastsl.compiled.SECONDS_A_BLOCK", 1e9)
-    monkeypatch.setattr("fastsl.checkpoint.SECONDS_A_FILE", 0.0)
+    monkeypatch.setattr("fastsl.checkpoints.recorder.SECONDS_A_FILE", 0.0)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import os
 import sys
 import time
 
-from fastsl import checkpoint, compiled, general, search
+from fastsl import compiled, general, search
+from fastsl.checkpoints import recorder
 from fastsl.cli import main
 from fastsl.compiled import CompiledEngine
 from fastsl.general import GeneralEngine
@@ -16,7 +17,7 @@ SPHERES = 64
 SECONDS = float(os.environ.get("SLOWED_SECONDS", "0.1"))
 
 if __name__ == "__main__":
-    checkpoint.SECONDS_A_FILE = 0.0
+    recorder.SECONDS_A_FILE = 0.0
     compiled.FIRST_BLOCK = general.FIRST_BLOCK = search.LARGEST_BLOCK = SPHERES
     compiled.SECONDS_A_BLOCK = GeneralEngine.seconds_a_block = 1e9
     for engine in (CompiledEngine, GeneralEngine):

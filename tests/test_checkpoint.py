@@ -12,10 +12,11 @@ from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.tree import ExtraTreeClassifier
 
-from fastsl import SearchLight, checkpoint
-from fastsl.blocks import find_files, gaps
+from fastsl import SearchLight
+from fastsl.checkpoints import recorder
+from fastsl.checkpoints.blocks import find_files, gaps
+from fastsl.checkpoints.shards import WHOLE
 from fastsl.record import npz_bytes
-from fastsl.shards import WHOLE
 
 RADIUS = 15.0
 NUMBERS = np.random.default_rng(0).standard_normal(40)
@@ -127,10 +128,10 @@ def test_a_search_that_saved_nothing_leaves_nothing(fit, decoded, tmp_path):
 
 
 def test_blocks_are_gathered_to_a_file_now_and_then(fit, monkeypatch, small_blocks, tmp_path):
-    monkeypatch.setattr(checkpoint, "SECONDS_A_FILE", 1000.0)
+    monkeypatch.setattr(recorder, "SECONDS_A_FILE", 1000.0)
     fit(tmp_path / "one")
     assert [(file.start, file.stop) for file in files(tmp_path / "one")] == [(0, 1912)]
-    monkeypatch.setattr(checkpoint, "BYTES_A_FILE", 100)
+    monkeypatch.setattr(recorder, "BYTES_A_FILE", 100)
     fit(tmp_path / "many")
     assert len(files(tmp_path / "many")) == 30
 

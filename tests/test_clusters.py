@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 import fastsl
 import naive
-from fastsl.clusters import cluster_extents_and_masses, tfce, voxel_adjacency
 from fastsl.neighbours import Neighbours
+from fastsl.permutation.clusters import cluster_extents_and_masses, tfce, voxel_adjacency
 
 
 def smooth_volume(seed=0, shape=(12, 11, 13), largest=8.0):

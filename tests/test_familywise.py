@@ -6,9 +6,9 @@ import pytest
 import fastsl
 from fastsl._kernels.clusters import PER_TASK
 from fastsl._runtime.launch import max_threads
-from fastsl.clusters import cluster_extents_and_masses, tfce, voxel_adjacency
-from fastsl.familywise import cluster_inference, null_maxima
-from fastsl.inference import null_moments, z_scores
+from fastsl.permutation.clusters import cluster_extents_and_masses, tfce, voxel_adjacency
+from fastsl.permutation.familywise import cluster_inference, null_maxima
+from fastsl.permutation.inference import null_moments, z_scores
 
 SHAPE = (6, 5, 7)
 rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from fastsl.fingerprint import describe, differences, fingerprint
+from fastsl.checkpoints.fingerprint import describe, differences, fingerprint
 
 
 def scorer(estimator, X, y):

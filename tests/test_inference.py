@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastsl.inference import null_moments, p_fwe, p_uncorrected, z_scores
+from fastsl.permutation.inference import null_moments, p_fwe, p_uncorrected, z_scores
 
 
 def test_p_uncorrected_by_its_formula():

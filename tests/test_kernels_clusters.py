@@ -6,7 +6,7 @@ import pytest
 import naive
 from fastsl._kernels import clusters as kernels
 from fastsl._runtime.launch import kernel_threads
-from fastsl.clusters import voxel_adjacency
+from fastsl.permutation.clusters import voxel_adjacency
 
 SHAPE = (5, 4, 6)
 rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY
 from fastsl.decoders.labellings import pack_labellings
 from fastsl.folds import Folds
-from fastsl.nulls import CODES
+from fastsl.permutation.nulls import CODES
 from fastsl.predictions import HeldOut
 
 N, P, N_LABELLINGS = 14, 18, 7

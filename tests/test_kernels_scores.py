@@ -9,7 +9,7 @@ from sklearn import metrics as theirs
 
 from fastsl import metrics
 from fastsl._kernels import scores
-from fastsl.nulls import CODES
+from fastsl.permutation.nulls import CODES
 from fastsl.predictions import HeldOut
 
 N_CENTRES = 6

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from fastsl import SearchLight, lock
-from fastsl.lock import Lock, is_alive, read_holder
+from fastsl import SearchLight
+from fastsl.checkpoints import lock
+from fastsl.checkpoints.lock import Lock, is_alive, read_holder
 
 THERE = {"host": "node17", "processes": "others", "pid": 123, "started": "9", "since": "2026-01-01T00:00:00+0000"}
 
@@ -77,7 +78,10 @@ def test_without_hard_links_a_lock_is_a_lock(path, monkeypatch):
 
 
 def test_a_killed_process_of_this_machine_is_dead_at_once(path):
-    code = f"import sys, time; from pathlib import Path; from fastsl.lock import Lock; Lock(Path({str(path)!r}), 'x')"
+    code = (
+        "import sys, time; from pathlib import Path; from fastsl.checkpoints.lock import Lock; "
+        f"Lock(Path({str(path)!r}), 'x')"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code + ".__enter__(); print(1, flush=True); time.sleep(99)"], stdout=subprocess.PIPE
     )

@@ -10,11 +10,13 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 import fastsl
-from fastsl import SearchLight, manifest, nullmaps
-from fastsl.blocks import find_files
+from fastsl import SearchLight
+from fastsl.checkpoints import manifest
+from fastsl.checkpoints.blocks import find_files
+from fastsl.checkpoints.shards import Shard
 from fastsl.cli import main
 from fastsl.merging import IncompleteError
-from fastsl.shards import Shard
+from fastsl.permutation import nullmaps
 
 RADIUS = 15.0
 
@@ -337,7 +339,7 @@ def test_shards_that_were_cut_in_different_ways_are_noticed(fit, tmp_path, monke
 
 def test_processors_of_several_models_are_reported(fit, tmp_path, monkeypatch):
     for i, name in ((1, "Xeon"), (2, "EPYC")):
-        monkeypatch.setattr("fastsl.checkpoint.processor_name", lambda name=name: name)
+        monkeypatch.setattr("fastsl.checkpoints.recorder.processor_name", lambda name=name: name)
         fit(tmp_path, (i, 2))
     with pytest.warns(
         RuntimeWarning, match="processors of several models took part, whose scores may differ in the last"

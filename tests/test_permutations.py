@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastsl.permutations import SCHEMES, permuted_targets
+from fastsl.permutation.schemes import SCHEMES, permuted_targets
 
 RUNS = np.repeat(np.arange(6), 8)
 LABELS = np.tile(["face", "house", "cat", "cat"], 12)

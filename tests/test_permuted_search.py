@@ -26,15 +26,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from fastsl import CorrelationClassifier, compiled, nullmaps, search, search_light, sphere_neighbours
+from fastsl import CorrelationClassifier, compiled, search, search_light, sphere_neighbours
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Permutations, make_engine, plan_analysis
-from fastsl.blocks import gaps
-from fastsl.checkpoint import Recorder
+from fastsl.checkpoints.blocks import gaps
+from fastsl.checkpoints.recorder import Recorder
 from fastsl.decoders import REGISTRY
 from fastsl.kept import Keep
 from fastsl.neighbours import Neighbours
-from fastsl.nullmaps import NullMaps
+from fastsl.permutation import nullmaps
+from fastsl.permutation.nullmaps import NullMaps
 from fastsl.progress import Progress
 from fastsl.search import run_search
 

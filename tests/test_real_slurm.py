@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fastsl.blocks import find_files
+from fastsl.checkpoints.blocks import find_files
 from fastsl.cli import main
 
 FOLDER = Path(os.environ.get("FASTSL_TEST_SLURM") or Path(__file__).resolve().parents[2] / "shared" / "slurm")

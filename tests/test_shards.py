@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.naive_bayes import BernoulliNB
 
 from fastsl import SearchLight
-from fastsl.shards import CONSTANT_WORK, WHOLE, Shard
+from fastsl.checkpoints.shards import CONSTANT_WORK, WHOLE, Shard
 
 RADIUS = 15.0
 

@@ -15,7 +15,7 @@ import pytest
 
 from fastsl._runtime import signals
 from fastsl._runtime.signals import Stopped, received, stop_if_asked, watching
-from fastsl.blocks import find_files
+from fastsl.checkpoints.blocks import find_files
 from fastsl.cli import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from fastsl.blocks import find_files
+from fastsl.checkpoints.blocks import find_files
 from fastsl.cli import main
 
 JOBS = ["--shards", "4", "--cpus-per-task", "2", "--mem", "4G", "--time", "1:00:00"]
@@ -345,7 +345,7 @@ def test_status_without_an_answer_says_so(submitted, tools, capsys):
 
 
 def test_status_sees_a_shard_that_runs_without_slurm(submitted, capsys):
-    from fastsl.lock import Lock
+    from fastsl.checkpoints.lock import Lock
 
     with Lock(submitted / "checkpoint" / "shard-2-of-4" / "lock", "it"):
         text = status(submitted, capsys)

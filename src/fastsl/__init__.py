@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from fastsl._version import __version__
 
 if TYPE_CHECKING:
-    from fastsl.clusters import tfce as tfce
-    from fastsl.clusters import voxel_adjacency as voxel_adjacency
     from fastsl.correlation import CorrelationClassifier as CorrelationClassifier
     from fastsl.explanation import explain as explain
-    from fastsl.familywise import cluster_inference as cluster_inference
     from fastsl.merging import merge as merge
     from fastsl.neighbours import Neighbours as Neighbours
     from fastsl.neighbours import sphere_neighbours as sphere_neighbours
-    from fastsl.permutations import permuted_targets as permuted_targets
+    from fastsl.permutation.clusters import tfce as tfce
+    from fastsl.permutation.clusters import voxel_adjacency as voxel_adjacency
+    from fastsl.permutation.familywise import cluster_inference as cluster_inference
+    from fastsl.permutation.schemes import permuted_targets as permuted_targets
     from fastsl.phantom import make_phantom as make_phantom
     from fastsl.search import search_light as search_light
     from fastsl.searchlight import SearchLight as SearchLight
@@ -26,15 +26,15 @@ _HOME = {
     "CorrelationClassifier": "fastsl.correlation",
     "Neighbours": "fastsl.neighbours",
     "SearchLight": "fastsl.searchlight",
-    "cluster_inference": "fastsl.familywise",
+    "cluster_inference": "fastsl.permutation.familywise",
     "explain": "fastsl.explanation",
     "make_phantom": "fastsl.phantom",
     "merge": "fastsl.merging",
-    "permuted_targets": "fastsl.permutations",
+    "permuted_targets": "fastsl.permutation.schemes",
     "search_light": "fastsl.search",
     "sphere_neighbours": "fastsl.neighbours",
-    "tfce": "fastsl.clusters",
-    "voxel_adjacency": "fastsl.clusters",
+    "tfce": "fastsl.permutation.clusters",
+    "voxel_adjacency": "fastsl.permutation.clusters",
 }
 
 __all__ = [

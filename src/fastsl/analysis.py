@@ -16,9 +16,9 @@ from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sa
 from fastsl.general import GeneralEngine, Question
 from fastsl.kept import Keep, PredictionRows, n_decisions
 from fastsl.layout import Layout
-from fastsl.nulls import Null, plan_null
 from fastsl.outcome import Engine
-from fastsl.permutations import permuted_targets
+from fastsl.permutation.nulls import Null, plan_null
+from fastsl.permutation.schemes import permuted_targets
 from fastsl.scoring import Scoring, compiled_metrics, estimator_scorers, parse_scoring
 
 

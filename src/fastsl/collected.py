@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastsl.kept import Keep, Kept
 from fastsl.layout import Layout
-from fastsl.nullmaps import NullMaps, NullResult
 from fastsl.outcome import Decoded, Troubles, mean_over_folds, report
+from fastsl.permutation.nullmaps import NullMaps, NullResult
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from fastsl.kept import PredictionRows
 from fastsl.matrix import means_subtracted
 from fastsl.metrics import Metric, score
 from fastsl.neighbours import Neighbours
-from fastsl.nulls import Null
 from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles
+from fastsl.permutation.nulls import Null
 
 _NOT_A_NUMBER = 3
 _STATUS = {

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastsl.blocks import Block, DamagedError, find_files, gaps
+from fastsl.checkpoints.blocks import Block, DamagedError, find_files, gaps
+from fastsl.checkpoints.fingerprint import differences
+from fastsl.checkpoints.manifest import Manifest, layout_bytes, left_to_do, read_layout, read_manifest, shard_folders
+from fastsl.checkpoints.shards import Shard
 from fastsl.collected import Collector
-from fastsl.fingerprint import differences
 from fastsl.kept import Keep
-from fastsl.manifest import Manifest, layout_bytes, left_to_do, read_layout, read_manifest, shard_folders
 from fastsl.maps import Maps
-from fastsl.shards import Shard
 from fastsl.significance import Significance
 
 #: Folder of the shards below the folder of the results of ``fastsl run``.
@@ -28,7 +28,7 @@ class IncompleteError(ValueError):
     Attributes
     ----------
     problems : dict
-        What is wrong, by :class:`fastsl.shards.Shard`.
+        What is wrong, by :class:`fastsl.checkpoints.shards.Shard`.
     commands : list of str
         How to compute just these shards.
     """

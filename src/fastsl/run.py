@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastsl import results
 from fastsl._runtime.signals import Stopped, watching
-from fastsl.checkpoint import Checkpoint
+from fastsl.checkpoints.recorder import Checkpoint
+from fastsl.checkpoints.shards import WHOLE, Shard
 from fastsl.estimators import make_estimator
 from fastsl.images import Series, open_image
 from fastsl.inputs import make_cv, one_or_list, select
@@ -22,7 +23,6 @@ from fastsl.merging import BELOW, find_shards, merge, survey
 from fastsl.options import command_line, settings
 from fastsl.record import check_writable, checksums
 from fastsl.searchlight import SearchLight
-from fastsl.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl._runtime.signals import stop_if_asked
 from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
-from fastsl.blocks import Block
-from fastsl.checkpoint import Recorder
+from fastsl.checkpoints.blocks import Block
+from fastsl.checkpoints.recorder import Recorder
 from fastsl.collected import Collector, SearchResult
 from fastsl.compiled import CompiledEngine
 from fastsl.general import GeneralEngine

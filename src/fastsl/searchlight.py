@@ -14,18 +14,18 @@ from sklearn.utils.validation import check_is_fitted
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
-from fastsl.checkpoint import Checkpoint, Recorder
+from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
+from fastsl.checkpoints.manifest import Manifest
+from fastsl.checkpoints.recorder import Checkpoint, Recorder
+from fastsl.checkpoints.shards import WHOLE, Shard
 from fastsl.estimators import estimator_type
-from fastsl.fingerprint import ingredients, warn_of_chance
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
 from fastsl.kept import Keep
-from fastsl.manifest import Manifest
 from fastsl.matrix import standardize_groups
 from fastsl.neighbours import check_radius, plan_spheres
 from fastsl.new_images import Fitted, NewImages
 from fastsl.progress import Progress
 from fastsl.search import run_search
-from fastsl.shards import WHOLE, Shard
 from fastsl.significance import Significance
 
 

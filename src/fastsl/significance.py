@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl.analysis import Permutations
-from fastsl.clusters import check_threshold, enhancement, voxel_adjacency
 from fastsl.collected import SearchResult
-from fastsl.familywise import ClusterInference, cluster_inference
 from fastsl.kept import Keep
+from fastsl.permutation.clusters import check_threshold, enhancement, voxel_adjacency
+from fastsl.permutation.familywise import ClusterInference, cluster_inference
 
 _TFCE: dict[str, Any] = {"dh": 0.1, "E": 0.5, "H": 2.0, "with_dh": True}
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastsl.blocks import DamagedError
-from fastsl.lock import is_alive, read_holder, seconds_since, who
-from fastsl.manifest import left_to_do, read_manifest, shard_folders
+from fastsl.checkpoints.blocks import DamagedError
+from fastsl.checkpoints.lock import is_alive, read_holder, seconds_since, who
+from fastsl.checkpoints.manifest import left_to_do, read_manifest, shard_folders
+from fastsl.checkpoints.shards import Shard
 from fastsl.merging import BELOW, commands_for, survey
-from fastsl.shards import Shard
 from fastsl.slurm.client import call, is_here
 from fastsl.slurm.script import FOLDER, LOGS
 from fastsl.slurm.submit import JOBS

@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 from fastsl import results
-from fastsl.blocks import DamagedError
-from fastsl.checkpoint import Checkpoint
-from fastsl.manifest import read_manifest, shard_folders
+from fastsl.checkpoints.blocks import DamagedError
+from fastsl.checkpoints.manifest import read_manifest, shard_folders
+from fastsl.checkpoints.recorder import Checkpoint
 from fastsl.merging import BELOW
 from fastsl.options import command_line
 from fastsl.record import write_json

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._runtime.cpus import processor_name
-from fastsl.blocks import Block, DamagedError, find_files, gaps, write_blocks
-from fastsl.fingerprint import differences
+from fastsl.checkpoints.blocks import Block, DamagedError, find_files, gaps, write_blocks
+from fastsl.checkpoints.fingerprint import differences
+from fastsl.checkpoints.lock import Lock
+from fastsl.checkpoints.manifest import Manifest, read_manifest, shard_folders
 from fastsl.layout import Layout
-from fastsl.lock import Lock
-from fastsl.manifest import Manifest, read_manifest, shard_folders
 from fastsl.record import check_writable, versions, where
 
 #: Blocks are gathered and written so often, or when they take so much memory: what a kill can cost.

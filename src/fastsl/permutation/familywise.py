@@ -10,9 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 from fastsl._kernels import clusters as _kernels
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import kernel_threads, max_threads
-from fastsl.clusters import Clusters, check_levels, check_threshold, cluster_extents_and_masses, enhancement, tfce
-from fastsl.inference import check_map, check_null, null_batches, null_moments, p_fwe, usable_moments, z_scores
 from fastsl.neighbours import Neighbours
+from fastsl.permutation.clusters import (
+    Clusters,
+    check_levels,
+    check_threshold,
+    cluster_extents_and_masses,
+    enhancement,
+    tfce,
+)
+from fastsl.permutation.inference import (
+    check_map,
+    check_null,
+    null_batches,
+    null_moments,
+    p_fwe,
+    usable_moments,
+    z_scores,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +65,7 @@ def null_maxima(
     null : array_like, shape (n_permutations, n_centres)
         Scores under permuted labels, read some rows at a time: a memory map of any length will do.
     mean, sd : array_like, shape (n_centres,)
-        Of each centre's null: see :func:`fastsl.inference.null_moments`. Where sd is 0 or NaN, z is 0.
+        Of each centre's null: see :func:`fastsl.permutation.inference.null_moments`. Where sd is 0 or NaN, z is 0.
     adjacency : Neighbours
         Of the centres.
     dh, E, H, with_dh
@@ -68,7 +83,7 @@ def null_maxima(
     ------
     TypeError, ValueError
         For shapes that do not go together, and parameters as in :func:`fastsl.tfce` and
-        :func:`fastsl.clusters.cluster_extents_and_masses`.
+        :func:`fastsl.permutation.clusters.cluster_extents_and_masses`.
     """
     n_permutations, n_centres = check_null(null)
     if not n_centres == len(adjacency) or not np.shape(mean) == np.shape(sd) == (n_centres,):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl.inference import p_fwe, p_uncorrected, z_scores
+from fastsl.permutation.inference import p_fwe, p_uncorrected, z_scores
 from fastsl.record import create_array, reserve_room
 
 #: Maps that take more are written to a file, in ``keep_null`` or in the system's folder for temporary files.

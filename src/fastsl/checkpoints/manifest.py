@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl.blocks import DamagedError, checksum, find_files, gaps
-from fastsl.fingerprint import fingerprint
+from fastsl.checkpoints.blocks import DamagedError, checksum, find_files, gaps
+from fastsl.checkpoints.fingerprint import fingerprint
+from fastsl.checkpoints.shards import Shard
 from fastsl.layout import Layout
 from fastsl.record import npz_bytes, write_json, write_whole
-from fastsl.shards import Shard
 
 #: Of the folder; another number is another version's, whose files this one cannot read.
 FORMAT = 2
@@ -33,7 +33,7 @@ class Manifest:
     Attributes
     ----------
     words : dict
-        Ingredients of the analysis, see :mod:`fastsl.fingerprint`.
+        Ingredients of the analysis, see :mod:`fastsl.checkpoints.fingerprint`.
     shard : Shard
     first, stop : int
         Range of its centres.
