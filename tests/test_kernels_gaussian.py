@@ -304,6 +304,22 @@ def test_voxels_of_another_scale_cost_their_neighbours_nothing():
         np.testing.assert_allclose(run_centroid(whole)[c], run_centroid(alone)[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("quiet", [1e-1, 1e-3, 1e-6, 1e-9])
+def test_a_quiet_sphere_beside_louder_voxels_is_decoded_as_alone(quiet):
+    X, sphere = wide_data(SEGMENT), np.arange(44, 60)
+    X[:, sphere] *= quiet
+    alone = [wide_block(np.ascontiguousarray(X[:, sphere]), [np.arange(len(sphere))])]
+    np.testing.assert_allclose(run_centroid([wide_block(X, [sphere])]), run_centroid(alone), rtol=1e-9)
+
+
+@pytest.mark.parametrize("background", [1e-1, 1e-3, 1e-6, 0.0])
+def test_a_sphere_beside_mostly_background_is_decoded_as_alone(background):
+    X, sphere = wide_data(SEGMENT), np.arange(44, 60)
+    X[:, :40] *= background
+    alone = [wide_block(np.ascontiguousarray(X[:, sphere]), [np.arange(len(sphere))])]
+    assert_rows_equal(run_bayes([wide_block(X, [sphere])]), run_bayes(alone), rtol=1e-9)
+
+
 def assert_rows_equal(found, expected, rtol):
     for output, test in zip(class_folds(Y, FOLDS, 1, None, 1)[1], FOLDS.test, strict=True):
         columns = slice(output.start, output.start + output.n_columns * len(test))

@@ -331,6 +331,25 @@ def test_one_labelling_that_fails_leaves_the_others():
     np.testing.assert_array_equal(np.isnan(null[:3, 0]), np.tile(np.arange(N_LABELLINGS) == 3, (3, 1)))
 
 
+@pytest.mark.parametrize("scale", [1e-10, 1.0, 1e4, 1e6, 1e7])
+@pytest.mark.parametrize("n_voxels", [2, 13])
+def test_permuted_margins_of_any_scale_score_as_observed_ones(n_voxels, scale):
+    """The matrix of all samples may be singular to rounding where those of the folds are not, and values faint."""
+    labellings, _ = pack_labellings(LABELLINGS[2], FOLDS, [CODES[metrics.accuracy]], classifier=True)
+    members = np.arange(n_voxels, dtype=np.int32)
+    X = np.ascontiguousarray(scale * STANDARD.T).astype(np.float32)
+    block = Block(X, np.zeros(P), np.array([0, n_voxels]), members, 1.0, 4, 1)
+    null, status = np.zeros((1, 1, N_LABELLINGS)), np.zeros(1, np.int8)
+    with kernel_threads(1):
+        svm_null.svc_squared_hinge_null(block, labellings, 0.5, null, status)
+        for y, found in zip(LABELLINGS[2], null[0, 0], strict=True):
+            plan = REGISTRY[LinearSVC].plan(LinearSVC(), y, FOLDS)
+            out, code = np.empty((1, plan.n_out)), np.empty(1, np.int8)
+            plan.run(block, out, code)
+            expected = np.nan if code[0] else np.mean([metrics.accuracy(one) for one in plan.held_out(out)])
+            assert found == pytest.approx(expected, nan_ok=True)
+
+
 def test_r2_of_values_that_are_all_alike_is_no_rounding():
     """Six times a sixth of a value is not that value."""
     for value in (1.0, 0.1, 6.0, 1e6 + 0.3):

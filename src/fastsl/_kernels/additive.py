@@ -45,6 +45,12 @@ def accumulate(rows, n_exact):
 
 
 @helper
+def typical(values):
+    """What an eighth of the values of a segment exceed: the brain's, also where most voxels are background."""
+    return np.sort(values)[values.shape[0] * 7 // 8]
+
+
+@helper
 def add_members(P, shift, members, exact, rough):
     """Add the rows of ``members``, which rise, to ``exact`` and ``rough``, both float64."""
     k, n, n_exact = 0, members.shape[0], exact.shape[0]

@@ -20,7 +20,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part, typical
 from fastsl._kernels.block import PER_TASK
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
@@ -31,7 +31,7 @@ _SMALL, _LARGE = 1e-150, 1e150
 #: Largest part of a variance that may be added to it in first order.
 _FIRST_ORDER = 1e-5
 #: Larger squares (a test sample some hundred deviations off) would cost a voxel's neighbours in a prefix sum digits,
-#: and so would a variance below this part of the segment's median, or so small that dE is beyond float32.
+#: and so would a variance below this part of the segment's typical one, or so small that dE is beyond float32.
 _LARGEST_SQUARE, _SMALLEST_PART, _SMALLEST_VARIANCE = 1e5, 1e-4, 1e-30
 
 
@@ -110,7 +110,7 @@ def _bayes_row(voxels, sums, folds, v):
 @helper
 def _leave_out(sums, start, stop):
     """Take voxels out of the sums of a segment whose variances are too small for their neighbours'."""
-    limit = max(_SMALLEST_VARIANCE, _SMALLEST_PART * np.median(sums.least[start:stop]))
+    limit = max(_SMALLEST_VARIANCE, _SMALLEST_PART * typical(sums.least[start:stop]))
     for v in range(start, stop):
         if sums.least[v] < limit:
             sums.least[v] = 0.0

@@ -13,12 +13,14 @@ their columns, to which they add with opposite signs, so that equal classes give
 import numba as nb
 import numpy as np
 
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
 
 #: A voxel whose largest square is more than this times the segment's median is added to a sphere by itself.
 _LARGEST_TIMES = 1e6
+#: And one whose variance is less than this times the segment's typical one.
+_SMALLEST_PART = 1e-4
 
 
 @helper
@@ -54,18 +56,21 @@ def _centroid_row(voxels, folds, v, row):
 
 
 @helper
-def _leave_out(sums, start, stop):
+def _leave_out(voxels, sums, start, stop):
     """Take voxels out of the sums of a segment beside whose squares those of their neighbours would lose digits.
 
-    ``sums.least`` is 0 for these, else 1.
+    And those that would lose their own beside their neighbours. ``sums.least`` is 0 for these, else 1.
     """
-    largest = np.zeros(stop - start)
+    largest, spread = np.zeros(stop - start), np.zeros(stop - start)
     for v in range(start, stop):
+        for fold in range(voxels.total.shape[1]):
+            spread[v - start] = max(spread[v - start], voxels.total[v, fold])
         for j in range(sums.rows.shape[1]):
             largest[v - start] = max(largest[v - start], abs(sums.rows[v, j]))
-    limit = _LARGEST_TIMES * np.median(largest)
+    limit, quiet = _LARGEST_TIMES * np.median(largest), _SMALLEST_PART * typical(spread)
     for v in range(start, stop):
-        sums.least[v] = 1.0 if largest[v - start] <= limit else 0.0
+        lost = 0.0 < largest[v - start] and spread[v - start] < quiet
+        sums.least[v] = 0.0 if lost or largest[v - start] > limit else 1.0
         if sums.least[v] == 0.0:
             sums.rows[v] = 0.0
 
@@ -76,7 +81,7 @@ def _centroid_segment(X, segment, place, folds, voxels, sums):
     for v in range(first, last):
         measure_voxel(X[v], folds, voxels, v + place)
         _centroid_row(voxels, folds, v + place, sums.rows[v + place])
-    _leave_out(sums, first + place, last + place)
+    _leave_out(voxels, sums, first + place, last + place)
     accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
 

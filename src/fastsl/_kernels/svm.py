@@ -29,7 +29,7 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
     line search, which excludes cycles.
 
     ``F`` (1, n) enters as a guess of the decision values (all zero: start from all samples) and leaves as the
-    solution, with ``beta``. The solution depends on the last S alone, not on the guess.
+    solution, with ``beta``. The solution depends on the last S alone, not on the guess, but for rounding.
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     n, y = T.shape[1], T[0]

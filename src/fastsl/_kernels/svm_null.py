@@ -57,50 +57,46 @@ def _products(T, fold, space):
 
 
 @helper
-def _decode_fold(sphere, labellings, number, T, D, work, inner, space):
-    """Held-out ``space.values`` of a fold for the targets T (t, n), NaN where a solver fails; returns 0 or a status."""
+def _decode_fold(sphere, labellings, number, T, D, invertible, work, inner, space):
+    """Held-out ``space.values`` of a fold for the targets T (t, n), NaN where a solver fails.
+
+    What the inverse cannot say takes a longer way, which does not run in circles and needs no matrix of all samples.
+    """
     train = labellings.train[number]
     fold, code = margin.ready_fold(space.M, train, inner)
-    if code != 0:
-        return code
+    invertible &= code == 0
     tested = labellings.test[labellings.test_ptr[number] : labellings.test_ptr[number + 1]]
     T_S, C, Q = _products(T, fold, space)
     for k in range(T.shape[0]):
         F, code = space.F[k], 0
-        if not margin.solve_beyond(
-            sphere, fold, D[0], T_S[k], C[k], Q[k], F
-        ):  # a longer way, which cannot run in circles
+        if not (invertible and margin.solve_beyond(sphere, fold, D[0], T_S[k], C[k], Q[k], F)):
             beta = np.empty((1, F.shape[0]))
             code = squared_hinge(sphere, train, D, T[k : k + 1], work.A, work.rows, space.F[k : k + 1], beta)
         for j in range(tested.shape[0]):
             space.values[k, j] = F[tested[j]] if code == 0 else np.nan
         if code != 0:
             F[:] = 0.0
-    return 0
 
 
 @helper
 def _svc_null_sphere(sphere, labellings, D, work, inner, space, sums):
-    """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails; returns 0 or a status."""
+    """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails."""
     n_labellings, n_columns, n = labellings.targets.shape
     n_folds, together, true = labellings.train.shape[0], space.F.shape[0] // n_columns, np.empty(space.values.shape[1])
-    if sphere_inverse(sphere, D[0], space.M, work) != 0:
-        return 1
+    invertible = sphere_inverse(sphere, D[0], space.M, work) == 0
     sums[:] = 0.0
     for start in range(0, n_labellings, together):
         stop = min(n_labellings, start + together)
         T = labellings.targets[start:stop].reshape((stop - start) * n_columns, n)
         space.F[:] = 0.0
         for fold in range(n_folds):
-            if _decode_fold(sphere, labellings, fold, T, D, work, inner, space) != 0:
-                return 1
+            _decode_fold(sphere, labellings, fold, T, D, invertible, work, inner, space)
             for labelling in range(start, stop):
                 k = (labelling - start) * n_columns
                 add_scores(labellings, fold, labelling, space.values[k : k + n_columns], true, sums)
     for s in range(sums.shape[0]):
         for labelling in range(n_labellings):
             sums[s, labelling] /= n_folds
-    return 0
 
 
 @helper
@@ -111,10 +107,9 @@ def _svc_null_task(block, labellings, d, start, stop, null, status):
     for b in range(start, stop):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, inner, space, null[b])
-        if status[b] == 0 and np.isnan(null[b]).all():
-            status[b] = 1
-        if status[b] != 0:
+            _svc_null_sphere(read_sphere(block, b, work), labellings, D, work, inner, space, null[b])
+            status[b] = 1 if np.isnan(null[b]).all() else 0
+        else:
             null[b] = np.nan
 
 
