@@ -225,21 +225,25 @@ def wide_block(X, members):
     return Block(np.ascontiguousarray(X.T), np.zeros(n), indptr, np.concatenate(members).astype(np.int32), np.inf, 0, 1)
 
 
-def run_bayes(blocks, smoothing=1e-9):
+def rows_of(blocks, run, n_out):
     """Rows of the spheres of several blocks, by one table."""
-    entries, outputs = class_folds(Y, FOLDS, 1, None, 1)
-    n_out = row_length(outputs, FOLDS)
-
-    def decode(part, table, out, status):
-        bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, zeros(entries), smoothing, out, status)
-
-    run, rows = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode), []
+    rows = []
     with kernel_threads(1):
         for block in blocks:
             out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
             run(block, out, status)
             rows.append(out)
     return np.concatenate(rows)
+
+
+def run_bayes(blocks, smoothing=1e-9):
+    entries, outputs = class_folds(Y, FOLDS, 1, None, 1)
+
+    def decode(part, table, out, status):
+        bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, zeros(entries), smoothing, out, status)
+
+    run = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode)
+    return rows_of(blocks, run, row_length(outputs, FOLDS))
 
 
 def run_centroid(blocks):
@@ -252,13 +256,7 @@ def run_centroid(blocks):
             part, table.shift, table.voxels, table.sums, entries, zeros(entries), by_distance, out, status
         )
 
-    run, rows = BySums(entries, n_out, 0, centroid.tabulate_centroids, decode), []
-    with kernel_threads(1):
-        for block in blocks:
-            out, status = np.empty((len(block.indptr) - 1, n_out)), np.empty(len(block.indptr) - 1, np.int8)
-            run(block, out, status)
-            rows.append(out)
-    return np.concatenate(rows)
+    return rows_of(blocks, BySums(entries, n_out, 0, centroid.tabulate_centroids, decode), n_out)
 
 
 @pytest.mark.parametrize("table_bytes", [1, 3 * 64 * 1000, 10**9], ids=["one sphere", "some segments", "all"])
