@@ -90,7 +90,7 @@ def test_support_vector_machines_are_optimal(seed, s2, p, C):
 @pytest.mark.parametrize("s2", [0.0, 1.0, np.inf])
 @pytest.mark.parametrize("p", [1, 3, 40])
 @pytest.mark.parametrize("eps", [0.0, 0.1, 1.0, 100.0])
-@pytest.mark.parametrize(("C", "D"), [(1e-2, 0.0), (10.0, 0.0), (np.inf, 0.5), (np.inf, 50.0)])
+@pytest.mark.parametrize(("C", "D"), [(1e-2, 0.0), (10.0, 0.0), (np.inf, 0.5), (np.inf, 50.0), (0.3, 0.5)])
 def test_support_vector_regression_is_optimal(seed, s2, p, eps, C, D):
     X, _ = make_data(16, p, seed=seed)
     t = X[:, 0].astype(np.float64) + np.random.default_rng(seed).standard_normal(16) + 3.0

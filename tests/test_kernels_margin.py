@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import cho_factor, cho_solve
 
 import naive
-from fastsl._kernels import margin
+from fastsl._kernels import margin, own_inverse
 from fastsl._kernels.waist import Sphere
 
 N, P = 26, 40
@@ -23,16 +23,18 @@ def make_problem(seed, smooth, signal):
     return X / X.std(), y
 
 
-def solve(X, y, d, *, train=TRAIN, guess=None):
-    """Whether the solver came to an end, and the decision values that it left."""
-    # As kernels invert it: a general inverse is not symmetric, and costs three digits here.
+def inverse(X, d):
+    """As kernels invert: a general inverse is not symmetric, and costs three digits here."""
     M = cho_solve(cho_factor(naive.kernel_matrix(X, 1.0) + d * np.eye(N)), np.eye(N))
-    M = 0.5 * (M + M.T)
-    fold, code = margin.ready_fold(M, train, margin.fold_space(N))
-    assert code == 0
-    F = np.zeros(N) if guess is None else guess.copy()
+    return 0.5 * (M + M.T)
+
+
+def solve(X, y, d, *, train=TRAIN, guess=None, most_away=np.inf):
+    """Whether the solver came to an end, and the decision values that it left."""
+    M, F = inverse(X, d), np.zeros(N) if guess is None else guess.copy()
     sphere = Sphere(False, naive.kernel_matrix(X, 0.0), np.ones(N), 1.0)
-    return margin.solve_beyond(sphere, fold, d, y[train], fold.N @ y[train], y[train] @ fold.W, F), F
+    c = M @ np.where(train, y, 0.0)
+    return margin.fit_fold(sphere, M, c, y, train, np.full(N, d), F, most_away, margin.margin_space(N)), F
 
 
 def beyond(X, y, d):
@@ -74,6 +76,14 @@ def test_the_guess_does_not_matter(case):
         np.testing.assert_allclose(other, found, rtol=0, atol=1e-12 * np.abs(found).max())
 
 
+def test_more_beyond_the_margin_than_is_worth_it_is_refused_and_leaves_the_guess():
+    X, y = make_problem(1, 2.0, 3.0)
+    assert beyond(X, y, 1e-2)[1] > TRAIN.sum() / 2
+    stands, left = solve(X, y, 1e-2, guess=0.25 * y, most_away=0.5)
+    assert not stands
+    np.testing.assert_array_equal(left, 0.25 * y)
+
+
 def test_a_fold_may_train_on_all_samples():
     X, y = make_problem(2, 2.0, 0.3)
     everyone = np.ones(N, bool)
@@ -84,14 +94,28 @@ def test_a_fold_may_train_on_all_samples():
     )
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered")  # by plain numpy, without JIT
-def test_what_does_not_come_to_an_end_says_so_and_leaves_the_guess():
+@pytest.mark.parametrize("wrong", ["indefinite", "not the inverse"])
+def test_what_is_no_solution_says_so_and_leaves_the_guess(wrong):
     X, y = make_problem(3, 2.0, 0.0)
-    stands, left = solve(X, 1e200 * y, 0.5, guess=0.25 * y)  # no margin of 1 fits these
-    assert not stands
-    np.testing.assert_array_equal(left, 0.25 * y)
+    M = -np.eye(N) if wrong == "indefinite" else 1.001 * inverse(X, 0.5)
+    F, sphere = 0.25 * y, Sphere(False, naive.kernel_matrix(X, 0.0), np.ones(N), 1.0)
+    c, d = M @ np.where(TRAIN, y, 0.0), np.full(N, 0.5)
+    assert not margin.fit_fold(sphere, M, c, y, TRAIN, d, F, np.inf, margin.margin_space(N))
+    np.testing.assert_array_equal(F, 0.25 * y)
+
+
+def test_the_inverse_of_a_fold_is_its_own():
+    X, d = make_problem(4, 2.0, 0.3)[0], 0.5
+    fold, code = own_inverse.ready_fold(inverse(X, d), TRAIN, own_inverse.fold_space(N))
+    K = naive.kernel_matrix(X, 1.0)
+    expected = np.linalg.inv(K[np.ix_(TRAIN, TRAIN)] + d * np.eye(TRAIN.sum()))
+    assert code == 0
+    np.testing.assert_array_equal(fold.S, np.flatnonzero(TRAIN))
+    np.testing.assert_array_equal(fold.R, np.flatnonzero(~TRAIN))
+    np.testing.assert_allclose(fold.N, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_allclose(-fold.W.T, K[np.ix_(~TRAIN, TRAIN)] @ expected, rtol=0, atol=1e-10)
 
 
 def test_a_fold_without_a_definite_matrix_has_a_status():
     M = np.diag(np.where(TRAIN, 1.0, -1.0))
-    assert margin.ready_fold(M, TRAIN, margin.fold_space(N))[1] != 0
+    assert own_inverse.ready_fold(M, TRAIN, own_inverse.fold_space(N))[1] != 0

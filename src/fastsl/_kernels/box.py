@@ -6,7 +6,8 @@ hinge                      t = y, eps = 0, beta_i between 0 and C_i y_i, D = 0
 epsilon insensitive        t the values, beta_i between -C_i and C_i, D = 0; squared: no bounds, D = 1 / (2 C)
 
 A free intercept (K with inv_c = 0) adds the constraint sum(beta) = 0. At the solution f_i = t_i - eps - D_i beta_i
-where 0 < beta_i < high_i, f_i >= t_i - eps where beta_i = 0, f_i <= t_i - eps at the bound; and so on the other side.
+where 0 < beta_i < high_i, f_i >= t_i - eps where beta_i = 0, f_i <= t_i - eps - D_i beta_i at the bound; and so on the
+other side.
 """
 
 import numpy as np
@@ -23,6 +24,8 @@ _MOST_STEPS = 2000
 #: way to one (all free, smooth data: 2e-7) it may be. The looser one is for the method that always ends: with C = 1 on
 #: raw intensities entries of K are 1e9, and f has 8 digits (measured: 5e-8).
 _GAP, _LOOSE_GAP = 1e-8, 1e-6
+#: More on the diagonal, relative to the mean diagonal of K, where block pivoting went in circles.
+_SOFTENED = 2e-2, 2e-3, 2e-4
 #: Steps that may move all states at once without lowering the number of wrong ones.
 _PATIENCE = 8
 
@@ -31,14 +34,17 @@ _PATIENCE = 8
 
 @helper
 def box(sphere, S, D, t, eps, low, high, state, A, rows, f, beta):
-    """Solve by block pivoting, which takes few steps, or by the active set method, which always ends.
+    """Solve by block pivoting, at once or by way of softer problems, else by the active set method, which always ends.
 
     ``state`` (n,) int8 enters as a guess and leaves as the solution's, ``f`` and ``beta`` (n,) leave as the solution,
     which is a function of the final state alone. ``A`` and ``rows`` are work space. Returns 0, 1 (not positive
     definite) or 2 (no standstill).
     """
     M = np.empty(S.shape[0], np.int64)
-    if not _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+    solved = _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+    if not solved:
+        solved = _soften_and_pivot(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+    if not solved:
         status = _add_one_by_one(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
         if status != 0:
             return status
@@ -81,7 +87,7 @@ def _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
             return False
         wrong, largest = 0, _largest(sphere, S, t, low, high, beta)
         for i in S:
-            right = _right_state(t[i], eps, low[i], high[i], state[i], f[i], beta[i], largest)
+            right = _right_state(t[i], eps, low[i], high[i], state[i], f[i] + D[i] * beta[i], beta[i], largest)
             if right != state[i]:
                 wrong += 1
                 state[i] = right
@@ -91,6 +97,19 @@ def _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
         if wrong < fewest:
             fewest, patience = wrong, _PATIENCE
     return False
+
+
+@helper
+def _soften_and_pivot(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+    """Block pivoting from the solutions of problems with more on the diagonal, less and less: each is near the next."""
+    size, soft = 0.0, np.empty(D.shape[0])
+    for i in S:
+        size += sphere.Z[i, i] / S.shape[0]
+    for part in _SOFTENED:
+        for i in range(D.shape[0]):
+            soft[i] = D[i] + part * size
+        _pivot_blocks(sphere, S, soft, t, eps, low, high, state, M, A, rows, f, beta)
+    return _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
 
 
 @helper
@@ -156,7 +175,7 @@ def _largest(sphere, S, t, low, high, beta):
 
 @helper
 def _right_state(t, eps, low, high, state, f, beta, largest):
-    """Where the solution says that a coefficient belongs."""
+    """Where the solution says that a coefficient belongs; ``f`` is f + D beta."""
     tie = _TIE * max(1.0, abs(t))
     if eps == 0.0 and low < 0.0 < high and abs(state) == 1:  # no kink at zero: both signs are one state
         return 2 if beta > high + _TIE * largest else (-2 if beta < low - _TIE * largest else state)

@@ -71,15 +71,17 @@ def inverse(sphere, alpha, D, M, rows):
         rows[0, i] = u[i]
     if cholesky(M, n) != 0:
         return 1
-    cholesky_solve(M, n, rows, 1)
+    if sphere.inv_c < np.inf:
+        cholesky_solve(M, n, rows, 1)
     cholesky_inverse(M, n)
-    border = sphere.inv_c
-    for i in range(n):
-        border += u[i] * rows[0, i]
-    for i in range(n):
-        scale = rows[0, i] / border
-        for j in range(i, n):
-            M[i, j] -= scale * rows[0, j]
+    if sphere.inv_c < np.inf:
+        border = sphere.inv_c
+        for i in range(n):
+            border += u[i] * rows[0, i]
+        for i in range(n):
+            scale = rows[0, i] / border
+            for j in range(i, n):
+                M[i, j] -= scale * rows[0, j]
     mirror(M)
     return 0
 

@@ -8,16 +8,15 @@ import numpy as np
 
 from fastsl._kernels.active import nothing_factored, ridge_on_set
 from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
+from fastsl._kernels.lapack import multiply
+from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
+from fastsl._kernels.ridge import inverse
 from fastsl._kernels.waist import absorb_border
 from fastsl._runtime.jit import entry, helper
 
-#: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same solution.
-#: Coefficients are compared with the largest one: on raw data all are tiny (1e-7), and an absolute tolerance let
-#: wrong ones pass. The looser tolerance is for systems that round more; it applies once steps are no longer plain.
-TIE, _LOOSE_TIE = 1e-10, 1e-7
-#: Plain steps before the line search. It costs steps where plain ones do not cycle: 37 against 31 for six folds of
-#: smooth standardised data, 123 against 60 of smooth raw data (120 samples).
-PLAIN_STEPS, _MOST_STEPS = 20, 200
+#: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.
+_LOOSE_TIE = 1e-7
+_MOST_STEPS = 200
 
 
 @helper
@@ -108,36 +107,51 @@ def _line_search(train, D, y, f, beta, f_new, beta_new):
 
 
 @helper
-def _squared_hinge_sphere(sphere, problems, work, out):
+def _invert(sphere, problems, T, work, C):
+    """M and C = T M; returns whether all problems share them, and it is worth it: features are fewer than samples."""
+    if sphere.primal or np.any(problems.ridge != problems.ridge[:1]):
+        return False
+    if inverse(sphere, 0.5, problems.ridge[0], work.M, work.rows) != 0:
+        return False
+    multiply(T, work.M, C)
+    return True
+
+
+@helper
+def _squared_hinge_sphere(sphere, problems, T, work, space, out):
     """Every problem of one sphere; returns the first status that is not 0.
 
     Target by target, so that each fold starts from the decision values of the fold before: a sixth less time.
     """
     n = problems.train.shape[1]
-    D, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
+    D, F, beta, C = np.empty(n), np.empty((1, n)), np.empty((1, n)), np.empty(T.shape)
+    inverted = _invert(sphere, problems, T, work, C)
     for target in range(problems.targets.shape[0]):
-        T = problems.targets[target : target + 1]
+        y = problems.targets[target]
         F[:] = 0.0
         for q in range(len(problems.target)):
-            if problems.target[q] == target:
-                for i in range(n):
-                    D[i] = 0.5 * problems.ridge[q, i]
-                train = problems.train[problems.fold[q]]
-                code = squared_hinge(sphere, train, D, T, work.A, work.rows, F, beta)
+            if problems.target[q] != target:
+                continue
+            train = problems.train[problems.fold[q]]
+            for i in range(n):
+                D[i] = 0.5 * problems.ridge[q, i]
+            if not (inverted and fit_fold(sphere, work.M, C[q], y, train, D, F[0], MOST_AWAY, space)):
+                code = squared_hinge(sphere, train, D, y.reshape(1, n), work.A, work.rows, F, beta)
                 if code != 0:
                     return code
-                write_problem(problems, q, F[0], out)
+            write_problem(problems, q, F[0], out)
     return 0
 
 
 @helper
 def _squared_hinge_task(block, problems, start, stop, out, status):
-    work = allocate(block, start, stop, 0)
+    work, space, T = allocate(block, start, stop, 0), margin_space(block.X.shape[1]), training_targets(problems)
     for b in range(start, stop):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _squared_hinge_sphere(absorb_border(read_sphere(block, b, work)), problems, work, out[b])
+            sphere = absorb_border(read_sphere(block, b, work))
+            status[b] = _squared_hinge_sphere(sphere, problems, T, work, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 
