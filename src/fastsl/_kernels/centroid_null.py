@@ -206,10 +206,10 @@ def _decode_fold(G, X, members, labellings, fold, T, start, error, places, space
 
 @helper
 def _rounding(G, members, g):
-    """Sums ``g`` of the rows of G; returns the largest error of a difference between classes, times n_k^2.
+    """Sums ``g`` of the rows of G; returns a bound on the error of a difference between classes, times n_k^2.
 
-    A Gram product sums one product a voxel and the rest one a sample; none is larger than the loudest sample's square,
-    and eight sums are added.
+    Sums of voxels, then of samples, each rounded once a term; no product exceeds the square of the loudest sample, and
+    what is added up comes to 16 (n / n_k)^2 of these at most.
     """
     loudest = 0.0
     for j in range(G.shape[0]):
