@@ -25,6 +25,7 @@ from markers import write_between_markers
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 import fastsl
@@ -35,6 +36,7 @@ ROWS = [
     (RidgeClassifier(), 1000, 64),
     (RidgeClassifierCV(), 1000, 64),
     (LinearSVC(), 100, 64),
+    (NearestCentroid(), 1000, 64),
     (GaussianNB(), 100, 4096),
 ]
 FEW = 8

@@ -221,6 +221,13 @@ def lda_svd_scores(X, y, X_test, *, tol, priors, lost):
     return a @ b.T - 0.5 * (b**2).sum(axis=1) + np.log(priors)
 
 
+def nearer_than_first(X, y, X_test):
+    """By how much each class's mean is nearer than the first's, in squares: (n_test, n_classes), voxel by voxel."""
+    X, X_test = X.astype(np.float64), X_test.astype(np.float64)
+    parts = np.array([(X_test - X[y == k].mean(axis=0)) ** 2 for k in np.unique(y)])
+    return (parts[0] - parts).sum(axis=2).T
+
+
 def structure(connectivity):
     """Neighbours within a 3 x 3 x 3 cube, as scipy.ndimage wants them."""
     return generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[connectivity])

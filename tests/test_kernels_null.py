@@ -8,11 +8,12 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 import naive
 from fastsl import metrics
-from fastsl._kernels import lda_null, ridge_null, scores, svm_null
+from fastsl._kernels import centroid_null, lda_null, ridge_null, scores, svm_null
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY
@@ -226,6 +227,157 @@ def test_spheres_without_scatter_within_classes_fail():
     assert np.isnan(null).all()
 
 
+BY_CLASS = (metrics.accuracy, metrics.balanced_accuracy)
+
+
+def nearest_by_twin(X, labels, folds):
+    """Accuracy of each labelling of samples X, mean over folds; ties go to the first class."""
+    found = [
+        [np.mean(naive.nearer_than_first(X[a], y[a], X[b]).argmax(axis=1) == y[b]) for a, b in folds] for y in labels
+    ]
+    return np.mean(found, axis=1)
+
+
+def nearest_by_kernel(X, labels, folds):
+    """The same by the kernel, all voxels one sphere."""
+    p, codes = X.shape[1], [CODES[metrics.accuracy]]
+    labellings, _ = pack_labellings(labels, folds, codes, classifier=True)
+    plan = REGISTRY[NearestCentroid].null_plan(NearestCentroid(), labellings)
+    voxels = np.ascontiguousarray(X.T, np.float32)
+    block = Block(voxels, np.zeros(p), np.array([0, p]), np.arange(p, dtype=np.int32), plan.intercept, 99, 1)
+    null, status = np.empty((1, 1, len(labels))), np.empty(1, np.int8)
+    with kernel_threads(1):
+        plan.run(block, null, status)
+    assert np.isnan(null).all() == (status[0] != 0)
+    return null[0, 0]
+
+
+@both_data
+@both_forms
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_nearest_centroids_of_many_labellings_equal_scikit_learn(n_classes, data, features_below):
+    targets = LABELLINGS[n_classes]
+    found, status = scores_by_kernel(NearestCentroid(), data, targets, BY_CLASS, features_below=features_below)
+    np.testing.assert_array_equal(status, [0, 0, 0, -1])
+    assert np.isnan(found[3]).all()
+    assert np.ptp(found[:3, 0], axis=1).min() > 0
+    for c, members in enumerate(SPHERES[:3]):
+        A = whole(data)[:, members]
+        for labelling, y in enumerate(targets):
+            folds = []
+            for train, test in FOLDS:
+                fitted = NearestCentroid().fit(A[train], y[train])
+                columns = np.eye(n_classes)[fitted.predict(A[test])]
+                folds.append(HeldOut(y[test], columns[None], fitted.classes_))
+            expected = [np.mean([metric(one) for one in folds]) for metric in BY_CLASS]
+            np.testing.assert_array_equal(found[c, :, labelling], expected)
+
+
+@both_data
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_distances_to_centroids_are_those_of_the_voxels(n_classes, data):
+    """By the squared error of the first column: of two classes d_0 - d_1, else |x|^2 - d_0."""
+    targets = LABELLINGS[n_classes]
+    labellings, _ = pack_labellings(targets, FOLDS, [CODES[metrics.neg_mean_squared_error]], classifier=True)
+    null, status = np.empty((len(SPHERES), 1, N_LABELLINGS)), np.empty(len(SPHERES), np.int8)
+    with kernel_threads(1):
+        centroid_null.nearest_centroid_null(block_of(data, np.inf), labellings, null, status)
+    for c, members in enumerate(SPHERES[:3]):
+        A = DATA[data][0][:, members].astype(np.float64)
+        for labelling, y in enumerate(targets):
+            errors = []
+            for train, test in FOLDS:
+                f = naive.nearer_than_first(A[train], y[train], A[test])[:, 1]
+                if n_classes > 2:
+                    mean = A[train][y[train] == 0].mean(axis=0)
+                    f = (A[test] ** 2).sum(axis=1) - ((A[test] - mean) ** 2).sum(axis=1)
+                errors.append(-np.mean((y[test] - f) ** 2))
+            np.testing.assert_allclose(null[c, 0, labelling], np.mean(errors), rtol=1e-9)
+
+
+def tuples(size):
+    """Folds that each test on one group of so many neighbours."""
+    tests = np.arange(12).reshape(-1, size)
+    return Folds(12, tuple(np.setdiff1d(np.arange(12), test) for test in tests), tuple(tests))
+
+
+@pytest.mark.parametrize("scale", [1e-20, 0.3, 1e3])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classes_with_the_same_mean_tie(n_classes, scale):
+    """Each sample once in every class: whatever the rounding, the first class is predicted."""
+    X = scale * np.repeat(STANDARD[: 12 // n_classes], n_classes, axis=0).astype(np.float32)
+    draw = np.random.default_rng(1)
+    labels = np.array([draw.permuted(np.tile(np.arange(n_classes), (12 // n_classes, 1)), axis=1) for _ in range(5)])
+    found = nearest_by_kernel(X, labels.reshape(5, 12), tuples(n_classes))
+    np.testing.assert_array_equal(found, np.full(5, np.mean(np.full(12 // n_classes, 1 / n_classes))))
+
+
+def test_samples_halfway_between_the_means_tie():
+    X = np.array([1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])[:, None] * np.ones(3)
+    folds = Folds(12, (np.arange(6),), (np.arange(6, 12),))
+    labels = np.array([[0, 1] * 3 + [0, 0, 1, 1, 1, 1], [1, 0] * 3 + [0, 0, 0, 1, 1, 0]])
+    np.testing.assert_array_equal(nearest_by_kernel(X, labels, folds), [2 / 6, 4 / 6])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("loud", [1e3, 1e6, 1e9, 1e14])
+@pytest.mark.parametrize("places", [[4], [0, 4, 7], list(range(12))], ids=["one sample", "a few", "all"])
+def test_quiet_voxels_count_beside_one_that_is_loud(n_classes, loud, places):
+    """Which tells nothing where it is the same in all training samples."""
+    draw = np.random.default_rng(2)
+    X = draw.standard_normal((12, 5)).astype(np.float32)
+    X[places, 2] = loud
+    labels = np.array([draw.permutation(np.arange(12) % n_classes) for _ in range(30)])
+    folds = tuples(2)
+    labels = labels[[all(len(set(y[train])) == n_classes for train in folds.train) for y in labels]]
+    expected = nearest_by_twin(X, labels, folds)
+    assert np.ptp(expected) > 0
+    np.testing.assert_array_equal(nearest_by_kernel(X, labels, folds), expected)
+
+
+def test_spheres_whose_training_samples_are_all_alike_fail():
+    X = np.ones((12, 3))
+    labels = np.tile(np.arange(12) % 2, (3, 1))
+    assert np.isnan(nearest_by_kernel(X, labels, tuples(2))).all()
+    X[3] = 2.0  # in a test of one fold, whose training samples are left without any variation
+    assert np.isnan(nearest_by_kernel(X, labels, tuples(2))).all()
+    X[5] = 3.0
+    assert not np.isnan(nearest_by_kernel(X, labels, tuples(2))).any()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_nearest_centroids_in_several_chunks_of_labellings(n_classes):
+    targets = LABELLINGS[n_classes]
+    order = np.random.default_rng(3).integers(0, N_LABELLINGS, 2 * centroid_null._TOGETHER + 5)
+    few = scores_by_kernel(NearestCentroid(), "raw", targets, BY_CLASS)[0]
+    np.testing.assert_array_equal(
+        scores_by_kernel(NearestCentroid(), "raw", targets[order], BY_CLASS)[0], few[..., order]
+    )
+
+
+@pytest.mark.parametrize(
+    ("estimator", "metric", "is_shared"),
+    [
+        (NearestCentroid(), metrics.accuracy, True),
+        (NearestCentroid(), metrics.roc_auc, False),
+        (NearestCentroid(priors=[0.5, 0.5]), metrics.balanced_accuracy, True),
+        (NearestCentroid(priors=[0.4, 0.6]), metrics.accuracy, False),
+        (NearestCentroid(priors=[0.2, 0.3, 0.5]), metrics.accuracy, False),
+        (NearestCentroid(priors="empirical"), metrics.accuracy, True),
+    ],
+    ids=repr,
+)
+def test_nearest_centroids_are_shared_where_plain_distance_predicts(estimator, metric, is_shared):
+    balanced = np.tile(np.arange(12) % 2, (2, 1))
+    null_plan = REGISTRY[NearestCentroid].null_plan
+    labellings, _ = pack_labellings(balanced, tuples(2), [CODES[metric]], classifier=True)
+    assert (null_plan(estimator, labellings) is not None) == is_shared
+    balanced[1, 0] = 1
+    labellings, _ = pack_labellings(balanced, tuples(2), [CODES[metric]], classifier=True)
+    is_empirical = isinstance(estimator.priors, str) and estimator.priors == "empirical"
+    assert (null_plan(estimator, labellings) is not None) == (is_shared and not is_empirical)
+
+
 @every_ridge
 def test_more_labellings_than_go_together_score_the_same(estimator, n_classes):
     n_columns = 3 if n_classes == 3 else 1
@@ -244,15 +396,16 @@ def test_labellings_choose_penalties_of_their_own():
 
 
 every_kernel = pytest.mark.parametrize(
-    ("estimator", "n_classes"), [(Ridge(), None), (RidgeClassifierCV(ALPHAS), 3), (LinearSVC(), 2)], ids=repr
+    ("estimator", "n_classes"),
+    [(Ridge(), None), (RidgeClassifierCV(ALPHAS), 3), (LinearSVC(), 2), (NearestCentroid(), 3)],
+    ids=repr,
 )
 
 
 @every_kernel
 def test_small_spheres_are_left_out(estimator, n_classes):
-    found, status = scores_by_kernel(
-        estimator, "standardised", LABELLINGS[n_classes], of_metrics(n_classes), min_voxels=3
-    )
+    chosen = of_metrics(n_classes)[:1]
+    found, status = scores_by_kernel(estimator, "standardised", LABELLINGS[n_classes], chosen, min_voxels=3)
     np.testing.assert_array_equal(status, [0, 0, -1, -1])
     np.testing.assert_array_equal(np.isnan(found).all(axis=(1, 2)), status != 0)
 

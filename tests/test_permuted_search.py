@@ -68,6 +68,8 @@ SHARED = {
     "RidgeClassifierCV of three classes": (RidgeClassifierCV((1.0, 30.0)), 3),
     "LDA": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), 2),
     "LDA of three classes": (LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5), 3),
+    "NearestCentroid": (NearestCentroid(), 2),
+    "NearestCentroid of three classes": (NearestCentroid(priors="empirical"), 3),
 }
 #: Compiled, one permutation after the other.
 LOOPED = {
@@ -81,7 +83,7 @@ LOOPED = {
     "LogisticRegression": (LogisticRegression(), 3),
     "LogisticRegressionCV": (LogisticRegressionCV(solver="liblinear", scoring="accuracy", cv=2, Cs=3), 2),
     "GaussianNB": (GaussianNB(), 3),
-    "NearestCentroid": (NearestCentroid(), 2),
+    "NearestCentroid with priors": (NearestCentroid(priors=[0.4, 0.6]), 2),
     "correlation": (CorrelationClassifier(), 3),
     "LDA, automatic shrinkage": (LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), 2),
     "LDA with priors": (LinearDiscriminantAnalysis(priors=[0.4, 0.6]), 2),
@@ -241,12 +243,13 @@ def test_shared_permutations_say_nothing(name):
 
 
 WHY = {
-    "with these parameters its factorisation depends on the labels": [
+    "with these parameters and scores its factorisation depends on the labels": [
         "LinearSVC, weights",
         "LinearSVC, hinge",
         "RidgeClassifier, weights",
         "LDA, automatic shrinkage",
         "LDA with priors",
+        "NearestCentroid with priors",
     ],
     "through scikit-learn": list(GENERAL),
 }
@@ -272,6 +275,14 @@ def test_compiled_permutations_one_by_one_have_a_reason(name):
 )
 def test_scores_and_folds_can_keep_permutations_from_sharing(options, why):
     assert why_one_by_one(plan_of("RidgeClassifier", **options)) == why
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", ["accuracy", "roc_auc"]])
+def test_ranks_by_nearest_centroids_are_in_units_that_depend_on_the_labels(scoring):
+    analysis = plan_of("NearestCentroid", scoring=scoring)
+    assert why_one_by_one(analysis) == "with these parameters and scores its factorisation depends on the labels"
+    auc = run(analysis).null.maps[-1]
+    np.testing.assert_allclose(auc, searched(analysis, scoring="roc_auc"), rtol=2e-7)
 
 
 @pytest.mark.parametrize("name", ["GaussianNB", "KNeighborsClassifier"])
@@ -372,7 +383,7 @@ def test_maps_are_kept_where_they_are_asked_for_only():
 
 
 @pytest.mark.parametrize(
-    "name", ["RidgeClassifier", "LinearSVC", "RidgeClassifierCV", "Ridge", "RidgeCV", "SVC", "SVR"]
+    "name", ["RidgeClassifier", "LinearSVC", "RidgeClassifierCV", "Ridge", "RidgeCV", "SVC", "SVR", "NearestCentroid"]
 )
 @pytest.mark.parametrize("data", DATA)
 def test_the_identity_among_the_permutations_ties(name, data):
@@ -383,7 +394,9 @@ def test_the_identity_among_the_permutations_ties(name, data):
     assert (result.null.p >= 2 / 3).all()
 
 
-@pytest.mark.parametrize("name", ["RidgeClassifier", "LinearSVC", "RidgeClassifierCV", "GaussianNB of two"])
+@pytest.mark.parametrize(
+    "name", ["RidgeClassifier", "LinearSVC", "RidgeClassifierCV", "NearestCentroid", "GaussianNB of two"]
+)
 def test_exchanged_classes_decode_as_well(name):
     estimator = GaussianNB() if "of two" in name else ESTIMATORS[name][0]
     mirror = np.arange(N) ^ 1  # neighbours change places, and with them the labels 0, 1, 0, 1, ...
@@ -494,6 +507,7 @@ BITS = {
     "RidgeCV": {},
     "RidgeClassifierCV": {"scoring": ["roc_auc", "accuracy"]},
     "LinearSVC of three classes": {},
+    "NearestCentroid": {"scoring": ["balanced_accuracy", "accuracy"]},
     "SVR": {"scoring": "neg_mean_absolute_error"},
     "GaussianNB": {"scoring": "neg_log_loss"},
     "LogisticRegression": {"scoring": ["neg_log_loss", "accuracy"]},

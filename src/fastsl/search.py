@@ -124,7 +124,8 @@ class _Pace:
             f"{self._left} spheres. Ridge, RidgeClassifier and their CV forms, LinearSVC and "
             "LinearDiscriminantAnalysis with fixed shrinkage, without class_weight, scored by accuracy, "
             "balanced_accuracy, roc_auc, r2, neg_mean_squared_error or neg_mean_absolute_error, share one "
-            "factorisation between permutations."
+            "factorisation between permutations, and NearestCentroid, scored by accuracy or balanced_accuracy, one "
+            "Gram matrix."
         )
 
     def advance(self, n: int) -> None:

@@ -45,3 +45,14 @@ def most_tested(labellings):
     for fold in range(labellings.train.shape[0]):
         most = max(most, labellings.test_ptr[fold + 1] - labellings.test_ptr[fold])
     return most
+
+
+@helper
+def list_samples(train, chosen, out):
+    """Numbers of the samples that are trained on, or of the others."""
+    n = 0
+    for i in range(train.shape[0]):
+        if train[i] == chosen:
+            out[n] = i
+            n += 1
+    return out[:n]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.block import PER_TASK, allocate, read_sphere
-from fastsl._kernels.labellings import add_scores, most_tested
+from fastsl._kernels.labellings import add_scores, list_samples, most_tested
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, syrk
 from fastsl._kernels.ridge import inverse
 from fastsl._runtime.jit import entry, helper
@@ -90,17 +90,6 @@ def _features_inverse(sphere, alpha, M, work):
 
 
 @helper
-def _list(train, chosen, out):
-    """Numbers of the samples that are trained on, or of the others."""
-    n = 0
-    for i in range(train.shape[0]):
-        if train[i] == chosen:
-            out[n] = i
-            n += 1
-    return out[:n]
-
-
-@helper
 def sphere_inverse(sphere, alpha, M, work):
     """M = (K + alpha I)^-1 of a sphere in either form, both triangles; returns 1 where it is not positive definite."""
     if sphere.primal:
@@ -155,7 +144,7 @@ def _loo_errors(M, C, T, S, R, F, space, errors):
 def _decode_fold(labellings, fold, T, space, places):
     """Held-out values of a fold, each labelling's with its best penalty. T (t, n) are the targets."""
     train, t = labellings.train[fold], T.shape[0]
-    R, S = _list(train, False, places[0]), _list(train, True, places[1])
+    R, S = list_samples(train, False, places[0]), list_samples(train, True, places[1])
     place, r, m = places[2], R.shape[0], S.shape[0]
     for a in range(r):
         place[R[a]] = a

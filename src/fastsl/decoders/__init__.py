@@ -82,7 +82,12 @@ REGISTRY: dict[type, Decoder] = {
         (LogisticRegressionCV(solver="liblinear", scoring="neg_log_loss"),),
     ),
     GaussianNB: Decoder(additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels"),
-    NearestCentroid: Decoder(additive.refuse_centroid, additive.plan_centroid, "prefix sums over voxels"),
+    NearestCentroid: Decoder(
+        additive.refuse_centroid,
+        additive.plan_centroid,
+        "prefix sums over voxels",
+        null_plan=additive.null_plan_centroid,
+    ),
     CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
     DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
     DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),

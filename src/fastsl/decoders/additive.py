@@ -1,6 +1,7 @@
 """GaussianNB and NearestCentroid: sums over the voxels of a sphere."""
 
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import bayes, centroid
+from fastsl._kernels import bayes, centroid, centroid_null, scores
 from fastsl._kernels.block import Block
+from fastsl._kernels.labellings import Labellings
 from fastsl._kernels.voxels import ClassFolds, Voxels, measure_voxels
+from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.local import SegmentTable, localise
 from fastsl.decoders.plan import Output, Plan, lay_out, row_length
 from fastsl.folds import Folds
@@ -244,3 +247,31 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
 
     run = BySums(entries, row_length(outputs, folds), 0, centroid.tabulate_centroids, decode)
     return Plan("NearestCentroid", run, outputs, y, folds, NearestMeans)
+
+
+def null_plan_centroid(estimator: Any, labellings: Labellings) -> NullPlan | None:
+    """NearestCentroid by plain distance, for scores of what is nearest.
+
+    Discriminant scores, by which AUC ranks, are in units of deviations within classes: these depend on the labels.
+    """
+    by_class = {scores.ACCURACY, scores.BALANCED_ACCURACY}
+    if not by_class.issuperset(labellings.codes.tolist()) or not _by_distance(estimator, labellings):
+        return None
+
+    def kernel(block: Block, part: Labellings, null: NDArray[np.float64], status: NDArray[np.int8]) -> None:
+        centroid_null.nearest_centroid_null(block._replace(features_below=0), part, null, status)
+
+    return NullPlan(in_launches(kernel, labellings, 1024), math.inf)
+
+
+def _by_distance(estimator: Any, labellings: Labellings) -> bool:
+    """Whether classes are equally probable in every fold of every labelling."""
+    given, n_classes = getattr(estimator, "priors", "uniform"), max(2, labellings.targets.shape[1])
+    if isinstance(given, str) and given == "uniform":
+        return True
+    if not isinstance(given, str):
+        priors = np.asarray(given, dtype=np.float64)
+        return len(priors) == n_classes and np.allclose(np.log(priors / priors.sum()), -np.log(n_classes))
+    train = labellings.train.T.astype(np.float64)
+    sizes = np.array([(labellings.true == k) @ train for k in range(n_classes)])
+    return bool((sizes == sizes[0]).all())

@@ -49,7 +49,8 @@ def in_launches(
     return run
 
 
-#: ``null_plan(estimator, labellings)``; None where the estimator's parameters make its factorisation depend on labels.
+#: ``null_plan(estimator, labellings)``; None where the estimator's parameters, or
+#: the scores, make what labellings could share depend on labels.
 NullPlanFunction = Callable[[Any, Labellings], NullPlan | None]
 
 

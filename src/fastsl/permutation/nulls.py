@@ -139,7 +139,7 @@ def plan_null(
         if shared is not None:
             return SharedNull(shared, len(of_metrics), len(permuted))
         if labellings is not None:
-            why = "with these parameters its factorisation depends on the labels"
+            why = "with these parameters and scores its factorisation depends on the labels"
     plan_of = functools.partial(_plan_one, plan, estimator, permuted, folds)
     return LoopedNull(plan_of, len(permuted), of_metrics, why)
 
