@@ -151,11 +151,11 @@ def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     """
     if sphere.primal:
         return features_ridge(sphere, S, D, T, A, rows, F, beta)
-    return _gram_ridge(sphere, S, D, T, A, rows, F, beta)
+    return gram_ridge(sphere, S, D, T, A, rows, F, beta)
 
 
 @helper
-def _gram_ridge(sphere, S, D, T, A, rhs, F, beta):
+def gram_ridge(sphere, S, D, T, A, rhs, F, beta):
     G, u = sphere.Z, sphere.u
     n, m, k = G.shape[0], S.shape[0], T.shape[0]
     beta[:] = 0.0
