@@ -76,6 +76,7 @@ _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
 _dtrsm = _fortran("cython_blas", "dtrsm", "cccciidaiai")
 _dtrsv = _fortran("cython_blas", "dtrsv", "ccciaiai")
 _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
+_dsymv = _fortran("cython_blas", "dsymv", "cidaiaidai")
 _dtrmm = _fortran("cython_blas", "dtrmm", "cccciidaiai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
@@ -140,6 +141,34 @@ def _multiply_rows_compiled(A, B, C):
         n = B.shape[0]
         rows = A.strides[0] // 8, B.strides[0] // 8, C.strides[0] // 8
         _dgemm((_TRANSPOSE, _NO_TRANSPOSE, n, m, k, 1.0, B, rows[1], A, rows[0], 0.0, C, rows[2]))
+
+    return implementation
+
+
+def subtract_product(B, m, r, A):
+    """Upper triangle of ``A[:m, :m] -= B[:m, :r] @ B[:m, :r].T``, in place."""
+    rows, columns = np.triu_indices(m)
+    A[rows, columns] -= (B[:m, :r] @ B[:m, :r].T)[rows, columns]
+
+
+@overload(subtract_product)
+def _subtract_product_compiled(B, m, r, A):
+    def implementation(B, m, r, A):
+        _dsyrk((_LOWER, _TRANSPOSE, m, r, -1.0, B, B.shape[1], 1.0, A, A.shape[1]))
+
+    return implementation
+
+
+def multiply_symmetric(A, m, x, y):
+    """``y = A[:m, :m] @ x`` from the upper triangle of A."""
+    upper = np.triu(A[:m, :m])
+    y[:m] = (upper + np.triu(upper, 1).T) @ x[:m]
+
+
+@overload(multiply_symmetric)
+def _multiply_symmetric_compiled(A, m, x, y):
+    def implementation(A, m, x, y):
+        _dsymv((_LOWER, m, 1.0, A, A.shape[1], x, 1, 0.0, y, 1))
 
     return implementation
 

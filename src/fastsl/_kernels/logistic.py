@@ -5,15 +5,17 @@
 
 With f = K beta, a Newton step is ridge regression of a working response (iteratively reweighted least squares). For
 more than two classes the steps of the classes are coupled: every sample's coefficients sum to zero over classes
-(Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, section 3.5).
+(Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, section 3.5). Folds of two classes are fitted
+from one inverse where that is faster: see :mod:`fastsl._kernels.logistic_shared`.
 """
 
 import numba as nb
 import numpy as np
 
 from fastsl._kernels.block import PER_TASK, allocate, most_targets, read_sphere, write_problem
-from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve
-from fastsl._kernels.waist import weighted_ridge
+from fastsl._kernels.lapack import cholesky, cholesky_solve
+from fastsl._kernels.logistic_shared import FARTHEST, FEWEST, NEAREST, diagonal, fit_fold, share, shared_space
+from fastsl._kernels.waist import bordered_inverse, weighted_ridge
 from fastsl._runtime.jit import entry, helper
 
 #: Steps are quadratic in the end: one that moves f by less than this leaves an error of its square.
@@ -21,9 +23,6 @@ _STILL = 1e-6
 _MOST_STEPS = 100
 #: Steps of two classes that have not settled by then go half as far: some (1 of 70 spheres, raw, C = 1e4) go in cycles.
 _FULL_STEPS = 30
-#: Beyond these y f a coefficient counts as exp(-300) of its cost, or as exp(-30) away from it, which is the last that
-#: differs. On raw intensities log-odds of 100 and more are real: cut at 27 they end in a cycle.
-_NEAREST, _FARTHEST = -30.0, 300.0
 
 
 @helper
@@ -44,7 +43,7 @@ def logistic(sphere, S, cost, T, A, rows, F, beta):
     y, n = T[0], T.shape[1]
     D, R, d = np.empty(n), np.empty((1, n)), np.empty(n)
     a, before = 0.5 * cost, np.empty(n)
-    _diagonal(sphere, d)
+    diagonal(sphere, d)
     for step in range(_MOST_STEPS):
         for i in S:
             before[i] = F[0, i]
@@ -54,7 +53,7 @@ def logistic(sphere, S, cost, T, A, rows, F, beta):
             return 1
         largest, moved = 1.0, np.inf if step == 0 else 0.0
         for i in S:
-            by_f = cost[i] / (1.0 + np.exp(min(max(y[i] * F[0, i], _NEAREST), _FARTHEST)))
+            by_f = cost[i] / (1.0 + np.exp(min(max(y[i] * F[0, i], NEAREST), FARTHEST)))
             by_a = min(max(y[i] * beta[0, i], 0.01 * a[i]), cost[i] - 0.01 * (cost[i] - a[i]))
             part = d[i] / (d[i] + D[i])
             following = by_a**part * by_f ** (1.0 - part)
@@ -66,30 +65,24 @@ def logistic(sphere, S, cost, T, A, rows, F, beta):
 
 
 @helper
-def _diagonal(sphere, d):
-    """Diagonal of K; of G where the intercept is free."""
-    for i in range(d.shape[0]):
-        d[i] = sphere.u[i] ** 2 / sphere.inv_c if 0.0 < sphere.inv_c < np.inf else 0.0
-        if sphere.primal:
-            for q in range(sphere.Z.shape[1]):
-                d[i] += sphere.Z[i, q] ** 2
-        else:
-            d[i] += sphere.Z[i, i]
-
-
-@helper
 def _logistic_sphere(sphere, problems, work, out):
     """Every problem of one sphere; returns the first status that is not 0."""
-    n = problems.train.shape[1]
+    n, n_problems = problems.train.shape[1], problems.target.shape[0]
     cost, F, beta = np.empty(n), np.empty((1, n)), np.empty((1, n))
-    for q in range(problems.target.shape[0]):
-        T = problems.targets[problems.target[q] : problems.target[q] + 1]
+    shared, sharing = shared_space(work, n), not sphere.primal and n_problems >= FEWEST
+    for q in range(n_problems):
+        train, T = problems.train[problems.fold[q]], problems.targets[problems.target[q] : problems.target[q] + 1]
         for i in range(n):
             cost[i] = 1.0 / problems.ridge[q, i]
-        S = np.flatnonzero(problems.train[problems.fold[q]])
-        code = logistic(sphere, S, cost, T, work.A, work.rows, F, beta)
-        if code != 0:
-            return code
+        if q == 0 and sharing:
+            sharing = share(sphere, T[0], cost, shared)
+        sharing = sharing and problems.target[q] == problems.target[0]
+        # Where one fold does not come to its end, the others will hardly.
+        sharing = sharing and fit_fold(sphere, train, cost, shared, F)
+        if not sharing:
+            code = logistic(sphere, np.flatnonzero(train), cost, T, work.A, work.rows, F, beta)
+            if code != 0:
+                return code
         write_problem(problems, q, F[0], out)
     return 0
 
@@ -118,29 +111,6 @@ def logistic_two(block, problems, out, status):
 
 
 # More than two classes: a fold's problems are its classes, and their targets +-1 say which is a sample's own.
-
-
-@helper
-def _bordered_inverse(sphere, S, D, E, h):
-    """E = (K_SS + diag(D))^-1 with K = G + u u' / inv_c: both triangles of the leading block. ``h``: row of work."""
-    G, u, m = sphere.Z, sphere.u, S.shape[0]
-    for a in range(m):
-        for b in range(a, m):
-            E[a, b] = G[S[a], S[b]]
-        E[a, a] += D[a]
-        h[0, a] = u[S[a]]
-    if cholesky(E, m) != 0:
-        return 1
-    cholesky_solve(E, m, h, 1)
-    cholesky_inverse(E, m)
-    border = sphere.inv_c
-    for a in range(m):
-        border += u[S[a]] * h[0, a]
-    for a in range(m):
-        for b in range(a, m):
-            E[a, b] -= h[0, a] * h[0, b] / border
-            E[b, a] = E[a, b]
-    return 0
 
 
 @helper
@@ -176,7 +146,7 @@ def _coupled_step(sphere, S, cost, T, F, P, E, M, rows, Z, beta):
             own = 1.0 if T[c, S[a]] > 0.0 else 0.0
             D[a] = 1.0 / (cost[S[a]] * P[c, a])
             Z[c, a] = F[c, S[a]] + (own - P[c, a]) / P[c, a]
-        if _bordered_inverse(sphere, S, D, E[c], rows) != 0:
+        if bordered_inverse(sphere, S, D, E[c], rows) != 0:
             return 1
         for a in range(m):
             z = Z[c, a]

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk
+from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, syrk
 from fastsl._runtime.jit import helper
 
 
@@ -151,11 +151,11 @@ def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     """
     if sphere.primal:
         return features_ridge(sphere, S, D, T, A, rows, F, beta)
-    return _gram_ridge(sphere, S, D, T, A, rows, F, beta)
+    return gram_ridge(sphere, S, D, T, A, rows, F, beta)
 
 
 @helper
-def _gram_ridge(sphere, S, D, T, A, rhs, F, beta):
+def gram_ridge(sphere, S, D, T, A, rhs, F, beta):
     G, u = sphere.Z, sphere.u
     n, m, k = G.shape[0], S.shape[0], T.shape[0]
     beta[:] = 0.0
@@ -189,6 +189,29 @@ def _gram_ridge(sphere, S, D, T, A, rhs, F, beta):
         for a in range(m):
             # The same number without the cancellation of large K against small beta.
             F[t, S[a]] = T[t, S[a]] - D[S[a]] * beta[t, S[a]]
+    return 0
+
+
+@helper
+def bordered_inverse(sphere, S, D, E, h):
+    """E = (K_SS + diag(D))^-1 with K = G + u u' / inv_c: both triangles of the leading block. ``h``: row of work."""
+    G, u, m = sphere.Z, sphere.u, S.shape[0]
+    for a in range(m):
+        for b in range(a, m):
+            E[a, b] = G[S[a], S[b]]
+        E[a, a] += D[a]
+        h[0, a] = u[S[a]]
+    if cholesky(E, m) != 0:
+        return 1
+    cholesky_solve(E, m, h, 1)
+    cholesky_inverse(E, m)
+    border = sphere.inv_c
+    for a in range(m):
+        border += u[S[a]] * h[0, a]
+    for a in range(m):
+        for b in range(a, m):
+            E[a, b] -= h[0, a] * h[0, b] / border
+            E[b, a] = E[a, b]
     return 0
 
 
