@@ -10,6 +10,11 @@ from sklearn.model_selection import check_cv
 LONG_DOUBLE_IS_LONGER = np.finfo(np.longdouble).eps < 1e-18
 
 
+def typical(values):
+    """The value of seven eighths of all, rounded down, in rising order."""
+    return np.sort(values)[len(values) * 7 // 8]
+
+
 def kernel_matrix(X, s2):
     """K = x_i . x_j + s2, for a finite s2."""
     return X @ X.T + s2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import naive
-from fastsl._kernels import lapack, ridge, svm
+from fastsl._kernels import lapack, ridge, rows, svm
 from fastsl._kernels.block import Block
 from fastsl._kernels.svm import squared_hinge
 from fastsl._kernels.waist import Sphere, leverages, sphere_features, sphere_gram, weighted_ridge
@@ -515,3 +515,13 @@ def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()
+
+
+def test_rows_are_copied_and_added():
+    A, B = np.random.default_rng(0).standard_normal((2, 3, 5))
+    row, before = A[1].copy(), B.copy()
+    rows.copy_row(A[1, 2:], B[0, :3])
+    rows.add(-2.0, A[1], B[2])
+    np.testing.assert_array_equal(B[0], [*row[2:], *before[0, 3:]])
+    np.testing.assert_array_equal(B[2], before[2] - 2.0 * row)
+    np.testing.assert_array_equal(B[1], before[1])

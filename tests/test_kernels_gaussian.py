@@ -5,8 +5,9 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 
+import naive
 from fastsl._kernels import bayes, centroid
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members
+from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import local
@@ -323,3 +324,10 @@ def assert_rows_equal(found, expected, rtol):
         columns = slice(output.start, output.start + output.n_columns * len(test))
         for row, other in zip(found[:, columns], expected[:, columns], strict=True):
             assert_joint_equals(*(one.reshape(output.n_columns, -1) for one in (row, other)), rtol)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 64])
+def test_the_typical_value_of_a_segment(n):
+    values = rng.integers(0, 5, n).astype(float)  # with ties
+    assert typical(values) == naive.typical(values)
+    assert typical(np.append(values, np.inf)) == naive.typical(np.append(values, np.inf))

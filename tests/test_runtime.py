@@ -19,7 +19,7 @@ import fastsl
 from fastsl import sphere_neighbours
 from fastsl._runtime import cpus, jit
 from fastsl._runtime.cpus import CpuBudget, cpu_budget, resolve_n_jobs
-from fastsl._runtime.launch import kernel_threads, launching, max_threads
+from fastsl._runtime.launch import in_parts, kernel_threads, launching, max_threads
 
 PACKAGE = Path(fastsl.__file__).parent
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
@@ -250,6 +250,41 @@ def test_a_second_thread_waits_for_the_first():
         ended.append("first")
     other.join(60)
     assert ended == ["first", "second"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n", [0, 1, 8, 9, 16, 100])
+def test_parts_are_the_whole_and_no_smaller_than_asked(n, n_threads):
+    done = []
+    with kernel_threads(min(n_threads, max_threads())):
+        in_parts(n, 8, done.append)
+    done.sort(key=lambda part: part.start)
+    assert [i for part in done for i in range(n)[part]] == list(range(n))
+    assert all(part.stop - part.start >= 8 for part in done[:-1])
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
+def test_parts_are_worked_on_at_once():
+    both = threading.Barrier(2, timeout=60)
+    with kernel_threads(2):
+        in_parts(2, 1, lambda part: both.wait())  # a thread alone would wait for ever
+
+
+def test_one_thread_works_in_the_one_that_calls():
+    seen = []
+    with kernel_threads(1):
+        in_parts(100, 1, lambda part: seen.append(threading.get_ident()))
+    assert set(seen) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_error_in_a_part_reaches_the_caller(n_threads):
+    def work(part):
+        if 3 in range(8)[part]:
+            raise ValueError("the fourth")
+
+    with kernel_threads(min(n_threads, max_threads())), pytest.raises(ValueError, match="the fourth"):
+        in_parts(8, 1, work)
 
 
 FORK = """

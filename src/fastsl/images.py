@@ -169,8 +169,10 @@ class Series:
                 if not keep.any():
                     continue
                 chunk = volumes.reshape(mask.size, len(keep), order=order)[places]
+                whole_numbers = volumes.dtype.kind in "biu"
+                del volumes  # before the next are read
                 chunk = (chunk if keep.all() else chunk[:, keep]).astype(dtype, copy=False)
-                if volumes.dtype.kind not in "biu":
+                if not whole_numbers:
                     finite = np.isfinite(chunk)
                     if not finite.all():
                         bad += chunk.size - np.count_nonzero(finite)
@@ -216,7 +218,10 @@ def _chunks(image: SpatialImage, name: str) -> Iterator[NDArray[Any]]:
             raise ValueError(
                 f"imgs: {name} cannot be read from volume {start} on; is the file truncated? ({error})"
             ) from error
-        yield part if part.ndim == 4 else part[..., None]
+        if part.ndim == 3:
+            part = part[..., None]
+        yield part
+        del part  # before the next is read
 
 
 def _bytes_per_value(data: Any) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.discriminant import dot
 from fastsl._kernels.lapack import cholesky, solve_transposed, solve_upper
+from fastsl._kernels.rows import copy_row
 from fastsl._kernels.waist import features_ridge
 from fastsl._runtime.jit import helper
 
@@ -112,7 +113,7 @@ def _factor(G, u, n_targets, S, D, t, A, at_hand):
     solve_transposed(A, m, Y, n_targets)
     at_hand.size[0] = m
     for r in range(n_targets):
-        at_hand.solved[r, :m] = Y[r, :m]
+        copy_row(Y[r], at_hand.solved[r, :m])
         solve_upper(A, m, at_hand.solved[r])
     return 0
 

@@ -46,8 +46,19 @@ def accumulate(rows, n_exact):
 
 @helper
 def typical(values):
-    """What an eighth of the values of a segment exceed: the brain's, also where most voxels are background."""
-    return np.sort(values)[values.shape[0] * 7 // 8]
+    """What an eighth of the values of a segment exceed: the brain's, also where most voxels are background.
+
+    By counting: np.sort alone takes 1.4 s to compile, of the 8 that tabulating takes.
+    """
+    rank = values.shape[0] * 7 // 8
+    for value in values:
+        below, same = 0, 0
+        for other in values:
+            below += other < value
+            same += other == value
+        if below <= rank < below + same:
+            return value
+    return np.nan
 
 
 @helper

@@ -136,8 +136,8 @@ def tabulate_bayes(X, segments, shift, folds, voxels, sums):
 
 @helper
 def _added(members, shift, voxels, sums, smoothing, added):
-    """What is added to the variances of each fold, and the smallest of all variances."""
-    least, least_added = np.inf, -1.0
+    """What is added to the variances of each fold; the smallest of all variances, and the most that is added."""
+    least, least_added, most = np.inf, -1.0, -np.inf
     added[:] = -1.0
     for v in members:
         place = v + shift[v // SEGMENT]
@@ -146,7 +146,8 @@ def _added(members, shift, voxels, sums, smoothing, added):
             least_added = _raise_to(voxels.total[place], added)
     for fold in range(added.shape[0]):
         added[fold] *= smoothing
-    return least
+        most = max(most, added[fold])
+    return least, most
 
 
 @helper
@@ -221,8 +222,8 @@ def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, 
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            least = _added(members, shift, voxels, sums, smoothing, added)
-            if least > 0.0 and np.max(added) <= _FIRST_ORDER * least:
+            least, most = _added(members, shift, voxels, sums, smoothing, added)
+            if least > 0.0 and most <= _FIRST_ORDER * least:
                 status[b] = 0
                 _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, out[b])
             else:

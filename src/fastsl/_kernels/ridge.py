@@ -6,14 +6,14 @@ The best alpha of a fold has the smallest weighted mean square of the leave-one-
 averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._kernels.block import PER_TASK, allocate, most_targets, read_sphere
+from fastsl._kernels.block import allocate, most_targets, read_sphere
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, multiply, multiply_rows
-from fastsl._kernels.ridge_root import add, most_left_out, ridge_root
+from fastsl._kernels.ridge_root import most_left_out, ridge_root
+from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import features_ridge, leverages, mirror
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, worker
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
 #: inverse, 120 volumes, one core: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
@@ -98,7 +98,7 @@ def _held_out(problems, fold, M, M_F, negative, S, f, F):
     for i in range(n):
         if not problems.train[fold, i]:
             F[r] = i
-            M_F[r] = M[i]
+            copy_row(M[i], M_F[r])
             r += 1
     for t in range(last - first):
         target = problems.targets[problems.target[first + t]]
@@ -122,7 +122,7 @@ def _own_c(problems, fold, c, M_F, f, F, own):
     first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
     for t in range(last - first):
         target, row = problems.target[first + t], own[t]
-        row[:] = c[target]
+        copy_row(c[target], row)
         for a in range(F.shape[0]):
             add(f[t, a] - problems.targets[target, F[a]], M_F[a], row)
 
@@ -183,7 +183,7 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
                     S[m] = i
                     m += 1
             for q in range(first, last):
-                T[q - first] = problems.targets[problems.target[q]]
+                copy_row(problems.targets[problems.target[q]], T[q - first])
             if features_ridge(sphere, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
                 return 1
             if len(alphas) > 1:
@@ -203,10 +203,14 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
     return 0
 
 
-@helper
-def _ridge_task(block, problems, alphas, start, stop, out, status):
-    work = allocate(block, start, stop, most_targets(problems) + 1)
-    for b in range(start, stop):
+@worker
+def ridge(block, problems, alphas, out, status):
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
+
+    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
+    """
+    work = allocate(block, 0, len(status), most_targets(problems) + 1)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
@@ -219,14 +223,3 @@ def _ridge_task(block, problems, alphas, start, stop, out, status):
                 status[b] = ridge_gram(sphere, problems, alphas, work.M, work.rows, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def ridge(block, problems, alphas, out, status):
-    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
-
-    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _ridge_task(block, problems, alphas, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

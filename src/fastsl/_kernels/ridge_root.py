@@ -13,6 +13,7 @@ import numpy as np
 
 from fastsl._kernels.block import most_targets
 from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_rows
+from fastsl._kernels.rows import add, copy_row
 from fastsl._runtime.jit import helper
 
 
@@ -61,15 +62,10 @@ def _root(sphere, alpha, D, U, q):
     q[:] = 0.0
     for i in range(n):
         add(u[i], U[i, i:], q[i:])
-    q *= 1.0 / np.sqrt(sphere.inv_c + _dot(q, q))
+    scale = 1.0 / np.sqrt(sphere.inv_c + _dot(q, q))
+    for i in range(n):
+        q[i] *= scale
     return 0
-
-
-@helper
-def add(factor, row, total):
-    """total += factor row; a loop of its own, that LLVM vectorises."""
-    for i in range(total.shape[0]):
-        total[i] += factor * row[i]
 
 
 @helper
@@ -93,9 +89,9 @@ def _held_out(problems, fold, U, q, Y, S, f, F):
     for i in range(n):
         if not problems.train[fold, i]:
             F[r] = i
-            Y[r, F[0] :] = U[i, F[0] :]  # zero before column F_0
+            copy_row(U[i, F[0] :], Y[r, F[0] :])  # zero before column F_0
             r += 1
-    Y[r] = q
+    copy_row(q, Y[r])
     for t in range(last - first):
         target, v = problems.targets[problems.target[first + t]], Y[r + 1 + t]
         v[:] = 0.0

@@ -3,16 +3,15 @@
 min  1/2 ||w||^2 + sum_i C_i max(0, 1 - y_i f_i)^2,   f = K beta      y = +-1, intercept penalised as K has it
 """
 
-import numba as nb
 import numpy as np
 
 from fastsl._kernels.active import nothing_factored, ridge_on_set
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
+from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
 from fastsl._kernels.ridge import inverse
 from fastsl._kernels.waist import absorb_border
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, worker
 
 #: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.
 _LOOSE_TIE = 1e-7
@@ -143,10 +142,14 @@ def _squared_hinge_sphere(sphere, problems, T, work, space, out):
     return 0
 
 
-@helper
-def _squared_hinge_task(block, problems, start, stop, out, status):
-    work, space, T = allocate(block, start, stop, 0), margin_space(block.X.shape[1]), training_targets(problems)
-    for b in range(start, stop):
+@worker
+def svc_squared_hinge(block, problems, out, status):
+    """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
+
+    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    work, space, T = allocate(block, 0, len(status), 0), margin_space(block.X.shape[1]), training_targets(problems)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
@@ -154,14 +157,3 @@ def _squared_hinge_task(block, problems, start, stop, out, status):
             status[b] = _squared_hinge_sphere(sphere, problems, T, work, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def svc_squared_hinge(block, problems, out, status):
-    """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
-
-    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _squared_hinge_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

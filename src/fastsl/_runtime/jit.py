@@ -1,10 +1,14 @@
-"""The two decorators behind every compiled function of the package.
+"""The decorators behind every compiled function of the package.
 
-``@entry`` marks what Python calls: parallel, without the GIL, cached on disk. ``@helper`` marks what only entries
-call: compiled into them and never cached alone.
+``@entry`` marks what Python calls: parallel, without the GIL, cached on disk. ``@worker`` is the same without threads
+of its own: :func:`fastsl._runtime.launch.in_parts` calls it from several. ``@helper`` marks what only these call:
+compiled into them and never cached alone.
 
-Numba's cache looks at the file of the *entry* only; a helper that changed in another file would go on answering with
-the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
+A parallel kernel is compiled in four layers, each of which optimises and translates all that is below it again: 6 s of
+20 for LinearSVC, 9 of 26 for ridge. So what is large is a worker.
+
+Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
+with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
 digest of every kernel source, and a change anywhere makes a new one. ``fastmath`` stays off everywhere: results
 must not depend on how a loop was vectorised.
 """
@@ -24,6 +28,8 @@ from fastsl._version import __version__
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _decorating = threading.Lock()
+#: Without the wrapper for calls from C, which nobody makes.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def source_digest(folder: Path = _PACKAGE) -> str:
@@ -73,7 +79,16 @@ CACHE_FOLDER: Path | None = _find_cache_folder()
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily as a parallel, GIL-free kernel, cached in this version's own folder."""
-    options: dict[str, Any] = {"parallel": True, "nogil": True, "error_model": "numpy"}
+    return _cached(function, parallel=True)
+
+
+def worker(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`entry`, for the thread that calls it: see :func:`fastsl._runtime.launch.in_parts`."""
+    return _cached(function, parallel=False)
+
+
+def _cached(function: Callable[..., Any], *, parallel: bool) -> Callable[..., Any]:
+    options: dict[str, Any] = {**_OPTIONS, "parallel": parallel}
     if CACHE_FOLDER is None:
         return numba.njit(**options)(function)
     # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
@@ -88,4 +103,4 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile as a part of the entries that call it."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    return numba.njit(**_OPTIONS)(function)

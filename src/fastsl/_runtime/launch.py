@@ -1,9 +1,12 @@
 """Where compiled kernels may run: one at a time, with a chosen number of threads and single-threaded BLAS."""
 
+import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numba
@@ -11,6 +14,8 @@ import threadpoolctl
 
 _launching = threading.RLock()
 _launched_in: int | None = None
+#: Of each thread, so that the last ones to end do so together.
+_PARTS = 4
 
 
 def max_threads() -> int:
@@ -40,6 +45,12 @@ def launching() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _loaded_blas() -> threadpoolctl.ThreadpoolController:
+    """Every BLAS of this process. Looking takes some ms, and numpy's and scipy's, which kernels call, are there."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
 @contextmanager
 def kernel_threads(n_threads: int) -> Iterator[int]:
     """Guard launches with ``n_threads`` kernel threads and one BLAS thread; restore both, also after an exception.
@@ -47,7 +58,7 @@ def kernel_threads(n_threads: int) -> Iterator[int]:
     BLAS is held at one thread in every copy that is loaded (numpy and scipy bring one each): the kernels call it from
     all threads.
     """
-    with launching(), threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+    with launching(), _loaded_blas().limit(limits=1):
         limit = max_threads()
         if n_threads > limit:
             warnings.warn(
@@ -62,3 +73,35 @@ def kernel_threads(n_threads: int) -> Iterator[int]:
             yield min(n_threads, limit)
         finally:
             numba.set_num_threads(previous)
+
+
+def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
+    """Call ``work`` for parts of ``range(n)``, on as many threads as :func:`kernel_threads` says, and wait for all.
+
+    A thread that is done with a part takes the next. No part is smaller than ``fewest``, but the last. What ``work``
+    computes may not depend on the parts, and holds the GIL as little as it can: a kernel that is a
+    :func:`fastsl._runtime.jit.worker` gives it back.
+    """
+    n_threads = min(numba.get_num_threads(), -(-n // fewest))
+    size = max(fewest, -(-n // (_PARTS * max(1, n_threads))))
+    waiting = deque(slice(start, min(n, start + size)) for start in range(0, n, size))
+
+    def work_on() -> None:
+        while waiting:
+            try:
+                part = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            work(part)
+
+    if n_threads <= 1:
+        work_on()
+        return
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = [pool.submit(work_on) for _ in range(n_threads - 1)]
+        try:
+            work_on()
+        finally:
+            waiting.clear()
+    for other in others:
+        other.result()
