@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part, typical
-from fastsl._kernels.block import PER_TASK
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
 
@@ -214,11 +214,15 @@ def _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, row):
     return 0
 
 
-@helper
-def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, stop, out, status):
+@over_spheres
+def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, status):
+    """Joint log-likelihoods ``out`` (n_centres, n_out); see :mod:`fastsl._kernels.additive` for ``shift``.
+
+    Status 1: a variance is zero; -1: fewer than ``min_voxels``.
+    """
     added, exact = np.empty(folds.first.shape[0] - 1), np.empty(sums.n_exact)
     rough = np.empty(folds.test.shape[0] + sums.n_exact)
-    for b in range(start, stop):
+    for b in range(len(status)):
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
@@ -230,15 +234,3 @@ def _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, 
                 status[b] = _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, out[b])
         if status[b] != 0:
             out[b] = np.nan
-
-
-@entry
-def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, status):
-    """Joint log-likelihoods ``out`` (n_centres, n_out); see :mod:`fastsl._kernels.additive` for ``shift``.
-
-    Status 1: a variance is zero; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _bayes_task(block, shift, voxels, sums, folds, log_prior, smoothing, start, stop, out, status)

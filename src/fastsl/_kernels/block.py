@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from fastsl._kernels.waist import Sphere, sphere_features, sphere_gram
 from fastsl._runtime.jit import helper
 
-#: Spheres that share one work space; large enough that allocation does not show, small enough to balance threads.
-PER_TASK = 8
-
 
 class Problems(NamedTuple):
     """Every model that is fitted in one sphere: for each fold, one per target. Sorted by fold.

@@ -14,6 +14,7 @@ import numba as nb
 import numpy as np
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_voxel
 from fastsl._runtime.jit import entry, helper
 
@@ -126,10 +127,10 @@ def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance
     return 0
 
 
-@entry
+@over_spheres
 def nearest_centroid(block, shift, voxels, sums, folds, log_prior, by_distance, out, status):
     """What predicts and scores ``out`` (n_centres, n_out); status as in :func:`fastsl._kernels.bayes.naive_bayes`."""
-    for b in nb.prange(block.indptr.shape[0] - 1):
+    for b in range(len(status)):
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:

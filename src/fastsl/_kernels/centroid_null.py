@@ -17,14 +17,14 @@ a tie stays a tie, and a voxel that is loud in some samples costs no digits wher
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, list_samples, most_tested
 from fastsl._kernels.lapack import multiply
-from fastsl._runtime.jit import entry, helper
+from fastsl._kernels.over_spheres import over_spheres
+from fastsl._runtime.jit import helper
 
 #: Targets that go through the matrix products together.
 _TOGETHER = 128
@@ -244,11 +244,16 @@ def _centroid_null_sphere(G, X, members, labellings, space, sums):
     return 0
 
 
-@helper
-def _centroid_null_task(block, labellings, start, stop, null, status):
-    work = allocate(block, start, stop, 0)
+@over_spheres
+def nearest_centroid_null(block, labellings, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings) of what is nearest, means over folds.
+
+    All spheres by their Gram matrix, with an infinite intercept. Status as in
+    :func:`fastsl._kernels.centroid.nearest_centroid`.
+    """
+    work = allocate(block, 0, len(status), 0)
     space = _space(labellings, work.B.shape[0])
-    for b in range(start, stop):
+    for b in range(len(status)):
         status[b] = -1
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         if members.shape[0] >= block.min_voxels:
@@ -256,16 +261,3 @@ def _centroid_null_task(block, labellings, start, stop, null, status):
             status[b] = _centroid_null_sphere(sphere.Z, block.X, members, labellings, space, null[b])
         if status[b] != 0:
             null[b] = np.nan
-
-
-@entry
-def nearest_centroid_null(block, labellings, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings) of what is nearest, means over folds.
-
-    All spheres by their Gram matrix, with an infinite intercept. Status as in
-    :func:`fastsl._kernels.centroid.nearest_centroid`.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _centroid_null_task(block, labellings, start, stop, null, status)

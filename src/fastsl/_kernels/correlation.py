@@ -5,10 +5,10 @@
 with x and m_k less a pattern that they share. Sums over voxels of what is tabulated once a voxel, as in naive Bayes.
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._runtime.jit import entry, helper
+from fastsl._kernels.over_spheres import over_spheres
+from fastsl._runtime.jit import helper
 
 #: A pattern varies where its variance is more than this part of its mean square: else it is rounding.
 _FLAT = 1e-13
@@ -62,13 +62,13 @@ def _correlate_sphere(members, voxels, shared, folds, row):
         _correlate_fold(members, voxels, shared, folds, fold, row)
 
 
-@entry
+@over_spheres
 def correlations(block, voxels, shared, folds, out, status):
     """Correlations ``out`` (n_centres, n_out); ``block.indices`` are rows of ``voxels`` and of ``shared``.
 
     ``shared`` (n_voxels, n_folds) is subtracted from every pattern. Status -1: fewer than ``min_voxels``.
     """
-    for b in nb.prange(block.indptr.shape[0] - 1):
+    for b in range(len(status)):
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         out[b] = np.nan

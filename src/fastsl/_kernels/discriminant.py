@@ -38,10 +38,10 @@ class Space(NamedTuple):
 
 
 @helper
-def allocate_space(block, folds, start, stop):
-    """Work space for the spheres ``start`` to ``stop - 1``."""
+def allocate_space(block, folds):
+    """Work space for the spheres of a block."""
     n, largest, order = block.X.shape[1], 1, 1
-    for b in range(start, stop):
+    for b in range(len(block.indptr) - 1):
         p = block.indptr[b + 1] - block.indptr[b]
         largest = max(largest, p)
         order = max(order, p if p < block.features_below else n + folds.most + 1)

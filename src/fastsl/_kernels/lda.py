@@ -10,10 +10,8 @@ they are divided out, and g_k is chosen by Ledoit and Wolf (2004, J. Multivariat
 S is low rank plus diagonal, so spheres with many voxels solve a system of the order of the training samples (Woodbury).
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._kernels.block import PER_TASK
 from fastsl._kernels.discriminant import (
     allocate_space,
     class_mean,
@@ -27,7 +25,8 @@ from fastsl._kernels.discriminant import (
     write_scores,
 )
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk, syrk_rows
-from fastsl._runtime.jit import entry, helper
+from fastsl._kernels.over_spheres import over_spheres
+from fastsl._runtime.jit import helper
 
 #: A pivot below this part of its diagonal entry is rounding: the covariance matrix is singular.
 _SINGULAR_PIVOT = 1e-13
@@ -283,10 +282,14 @@ def _auto_sphere(Z, few_voxels, folds, space, out):
     return 0
 
 
-@helper
-def _fixed_task(block, folds, gamma, start, stop, out, status):
-    space = allocate_space(block, folds, start, stop)
-    for b in range(start, stop):
+@over_spheres
+def lda_fixed(block, folds, gamma, out, status):
+    """Held-out scores ``out`` (n_centres, n_out) with shrinkage ``gamma``, NaN where ``status`` (n_centres,) is not 0.
+
+    Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
+    """
+    space = allocate_space(block, folds)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         p = block.indptr[b + 1] - block.indptr[b]
@@ -297,21 +300,11 @@ def _fixed_task(block, folds, gamma, start, stop, out, status):
                 out[b] = np.nan
 
 
-@entry
-def lda_fixed(block, folds, gamma, out, status):
-    """Held-out scores ``out`` (n_centres, n_out) with shrinkage ``gamma``, NaN where ``status`` (n_centres,) is not 0.
-
-    Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _fixed_task(block, folds, gamma, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)
-
-
-@helper
-def _auto_task(block, folds, start, stop, out, status):
-    space = allocate_space(block, folds, start, stop)
-    for b in range(start, stop):
+@over_spheres
+def lda_auto(block, folds, out, status):
+    """As :func:`lda_fixed`, with the shrinkage that Ledoit and Wolf choose for each class of each fold."""
+    space = allocate_space(block, folds)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         p = block.indptr[b + 1] - block.indptr[b]
@@ -320,11 +313,3 @@ def _auto_task(block, folds, start, stop, out, status):
             status[b] = _auto_sphere(Z, p < block.features_below, folds, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def lda_auto(block, folds, out, status):
-    """As :func:`lda_fixed`, with the shrinkage that Ledoit and Wolf choose for each class of each fold."""
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _auto_task(block, folds, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -17,14 +17,14 @@ so that with x the test samples, centred alike, and m_k = u_k / sqrt(n_k),
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, most_tested
 from fastsl._kernels.lapack import cholesky, cholesky_solve, eigenvectors, multiply
-from fastsl._runtime.jit import entry, helper
+from fastsl._kernels.over_spheres import over_spheres
+from fastsl._runtime.jit import helper
 
 #: Rows that go through the matrix products together.
 _TOGETHER = 128
@@ -189,11 +189,15 @@ def _decode_fold(labellings, fold, n_classes, gamma, n_voxels, G, space, sums):
     return 0
 
 
-@helper
-def _lda_null_task(block, labellings, n_classes, gamma, start, stop, null, status):
-    work, space = allocate(block, start, stop, 0), _space(labellings, block.X.shape[1], n_classes)
+@over_spheres
+def lda_null(block, labellings, n_classes, gamma, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; priors are the classes' parts.
+
+    NaN for a labelling within whose classes nothing varies. Status 1: none has a score; -1: fewer than ``min_voxels``.
+    """
+    work, space = allocate(block, 0, len(status), 0), _space(labellings, block.X.shape[1], n_classes)
     n_folds = labellings.train.shape[0]
-    for b in range(start, stop):
+    for b in range(len(status)):
         n_voxels = block.indptr[b + 1] - block.indptr[b]
         status[b] = -1
         if n_voxels >= block.min_voxels:
@@ -208,15 +212,3 @@ def _lda_null_task(block, labellings, n_classes, gamma, start, stop, null, statu
                 null[b, s, labelling] = null[b, s, labelling] / n_folds if status[b] == 0 else np.nan
         if status[b] == 0 and np.isnan(null[b]).all():
             status[b] = 1
-
-
-@entry
-def lda_null(block, labellings, n_classes, gamma, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; priors are the classes' parts.
-
-    NaN for a labelling within whose classes nothing varies. Status 1: none has a score; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _lda_null_task(block, labellings, n_classes, gamma, start, stop, null, status)

@@ -9,14 +9,14 @@ more than two classes the steps of the classes are coupled: every sample's coeff
 from one inverse where that is faster: see :mod:`fastsl._kernels.logistic_shared`.
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._kernels.block import PER_TASK, allocate, most_targets, read_sphere, write_problem
+from fastsl._kernels.block import allocate, most_targets, read_sphere, write_problem
 from fastsl._kernels.lapack import cholesky, cholesky_solve
 from fastsl._kernels.logistic_shared import FARTHEST, FEWEST, NEAREST, diagonal, fit_fold, share, shared_space
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import bordered_inverse, weighted_ridge
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper
 
 #: Steps are quadratic in the end: one that moves f by less than this leaves an error of its square.
 _STILL = 1e-6
@@ -87,27 +87,20 @@ def _logistic_sphere(sphere, problems, work, out):
     return 0
 
 
-@helper
-def _logistic_task(block, problems, start, stop, out, status):
-    work = allocate(block, start, stop, 0)
-    for b in range(start, stop):
+@over_spheres
+def logistic_two(block, problems, out, status):
+    """Held-out log-odds ``out`` (n_centres, n_out), two classes. ``problems.ridge`` is 1 / cost.
+
+    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    work = allocate(block, 0, len(status), 0)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _logistic_sphere(read_sphere(block, b, work), problems, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def logistic_two(block, problems, out, status):
-    """Held-out log-odds ``out`` (n_centres, n_out), two classes. ``problems.ridge`` is 1 / cost.
-
-    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _logistic_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)
 
 
 # More than two classes: a fold's problems are its classes, and their targets +-1 say which is a sample's own.
@@ -283,22 +276,15 @@ def _multinomial_sphere(sphere, problems, work, E, out):
     return 0
 
 
-@helper
-def _multinomial_task(block, problems, start, stop, out, status):
+@over_spheres
+def logistic_many(block, problems, out, status):
+    """As :func:`logistic_two`, for folds of any number of classes: a column each. Gram form only."""
     n = block.X.shape[1]
-    work, E = allocate(block, start, stop, 2), np.empty((most_targets(problems), n, n))
-    for b in range(start, stop):
+    work, E = allocate(block, 0, len(status), 2), np.empty((most_targets(problems), n, n))
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _multinomial_sphere(read_sphere(block, b, work), problems, work, E, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def logistic_many(block, problems, out, status):
-    """As :func:`logistic_two`, for folds of any number of classes: a column each. Gram form only."""
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _multinomial_task(block, problems, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
+from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.logistic import logistic
-from fastsl._runtime.jit import entry, helper
+from fastsl._kernels.over_spheres import over_spheres
+from fastsl._runtime.jit import helper
 
 
 class InnerFolds(NamedTuple):
@@ -66,24 +66,17 @@ def _sphere(sphere, problems, inner, work, out):
     return 0
 
 
-@helper
-def _task(block, problems, inner, start, stop, out, status):
-    work = allocate(block, start, stop, 0)
-    for b in range(start, stop):
+@over_spheres
+def logistic_cv(block, problems, inner, out, status):
+    """Held-out log-odds ``out`` (n_centres, n_out), two classes. ``problems.ridge`` is 1 / weight.
+
+    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    work = allocate(block, 0, len(status), 0)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _sphere(read_sphere(block, b, work), problems, inner, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def logistic_cv(block, problems, inner, out, status):
-    """Held-out log-odds ``out`` (n_centres, n_out), two classes. ``problems.ridge`` is 1 / weight.
-
-    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _task(block, problems, inner, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere, write_problem
+from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.box import box
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import Sphere
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper
 
 
 class Machine(NamedTuple):
@@ -97,24 +97,17 @@ def _box_sphere(block, b, sphere, problems, machine, work, out):
     return 0
 
 
-@helper
-def _box_task(block, problems, machine, start, stop, out, status):
-    work = allocate(block, start, stop, 2)
-    for b in range(start, stop):
+@over_spheres
+def support_vectors(block, problems, machine, out, status):
+    """Held-out decision values or predictions ``out`` (n_centres, n_out). Gram form only.
+
+    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    """
+    work = allocate(block, 0, len(status), 2)
+    for b in range(len(status)):
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _box_sphere(block, b, read_sphere(block, b, work), problems, machine, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-@entry
-def support_vectors(block, problems, machine, out, status):
-    """Held-out decision values or predictions ``out`` (n_centres, n_out). Gram form only.
-
-    Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        _box_task(block, problems, machine, task * PER_TASK, min(n_centres, (task + 1) * PER_TASK), out, status)

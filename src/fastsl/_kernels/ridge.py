@@ -10,10 +10,11 @@ import numpy as np
 
 from fastsl._kernels.block import allocate, most_targets, read_sphere
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, multiply, multiply_rows
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import features_ridge, leverages, mirror
-from fastsl._runtime.jit import helper, worker
+from fastsl._runtime.jit import helper
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
 #: inverse, 120 volumes, one core: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
@@ -203,7 +204,7 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
     return 0
 
 
-@worker
+@over_spheres
 def ridge(block, problems, alphas, out, status):
     """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
 

@@ -15,15 +15,15 @@ where the penalty is small against it: null and observed scores must be equally 
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, list_samples, most_tested
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, syrk
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge import inverse
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper
 
 #: Targets that go through the matrix products together.
 _TOGETHER = 128
@@ -199,21 +199,13 @@ def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
     return 0
 
 
-@helper
-def _ridge_null_task(block, labellings, alphas, start, stop, null, status):
-    work, space = allocate(block, start, stop, 0), _space(labellings, len(alphas))
-    for b in range(start, stop):
+@over_spheres
+def ridge_null(block, labellings, alphas, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`."""
+    work, space = allocate(block, 0, len(status), 0), _space(labellings, len(alphas))
+    for b in range(len(status)):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _ridge_null_sphere(read_sphere(block, b, work), labellings, alphas, work, space, null[b])
         if status[b] != 0:
             null[b] = np.nan
-
-
-@entry
-def ridge_null(block, labellings, alphas, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`."""
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _ridge_null_task(block, labellings, alphas, start, stop, null, status)

@@ -9,9 +9,10 @@ from fastsl._kernels.active import nothing_factored, ridge_on_set
 from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge import inverse
 from fastsl._kernels.waist import absorb_border
-from fastsl._runtime.jit import helper, worker
+from fastsl._runtime.jit import helper
 
 #: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.
 _LOOSE_TIE = 1e-7
@@ -142,7 +143,7 @@ def _squared_hinge_sphere(sphere, problems, T, work, space, out):
     return 0
 
 
-@worker
+@over_spheres
 def svc_squared_hinge(block, problems, out, status):
     """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
 

@@ -7,18 +7,18 @@ of a labelling start from each other's decision values; the solution does not de
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import own_inverse
-from fastsl._kernels.block import PER_TASK, allocate, read_sphere
+from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, most_tested
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, is_exact, margin_space, settle
+from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_null import sphere_inverse
 from fastsl._kernels.svm import squared_hinge
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper
 
 #: Targets that go through the matrix products of a fold together.
 _TOGETHER = 128
@@ -145,27 +145,19 @@ def _svc_null_sphere(sphere, labellings, work, folding, inner, space, sums):
             sums[s, labelling] /= n_folds
 
 
-@helper
-def _svc_null_task(block, labellings, d, start, stop, null, status):
+@over_spheres
+def svc_squared_hinge_null(block, labellings, d, null, status):
+    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; d is 1 / (2 C).
+
+    NaN for a labelling whose solver fails. Status 1: none has a score; -1: fewer than ``min_voxels``.
+    """
     n = block.X.shape[1]
-    work, folding, inner = allocate(block, start, stop, 1), own_inverse.fold_space(n), margin_space(n)
+    work, folding, inner = allocate(block, 0, len(status), 1), own_inverse.fold_space(n), margin_space(n)
     space = _space(labellings, d)
-    for b in range(start, stop):
+    for b in range(len(status)):
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             _svc_null_sphere(read_sphere(block, b, work), labellings, work, folding, inner, space, null[b])
             status[b] = 1 if np.isnan(null[b]).all() else 0
         else:
             null[b] = np.nan
-
-
-@entry
-def svc_squared_hinge_null(block, labellings, d, null, status):
-    """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; d is 1 / (2 C).
-
-    NaN for a labelling whose solver fails. Status 1: none has a score; -1: fewer than ``min_voxels``.
-    """
-    n_centres = len(block.indptr) - 1
-    for task in nb.prange((n_centres + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min(n_centres, (task + 1) * PER_TASK)
-        _svc_null_task(block, labellings, d, start, stop, null, status)

@@ -10,7 +10,7 @@ from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders import support
 from fastsl.decoders.labellings import NullPlan, in_launches
-from fastsl.decoders.plan import Plan, over_spheres
+from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
@@ -36,7 +36,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     )
     return Plan(
         name="LinearSVC",
-        run=over_spheres(lambda block, out, status: svm.svc_squared_hinge(block, problems, out, status)),
+        run=lambda block, out, status: svm.svc_squared_hinge(block, problems, out, status),
         outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,

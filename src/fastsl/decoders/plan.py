@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.block import PER_TASK, Block
-from fastsl._runtime.launch import in_parts
+from fastsl._kernels.block import Block
 from fastsl.folds import Folds
 from fastsl.predictions import HeldOut
 
@@ -69,23 +68,6 @@ class Plan:
             stop = output.start + output.n_columns * len(test)
             columns = out[:, output.start : stop].reshape(len(out), output.n_columns, len(test))
             yield self.kind(self.y[test], columns.transpose(0, 2, 1), output.classes)
-
-
-#: ``run(block, out, status)`` of a :class:`Plan`, and of many labellings.
-Run = Callable[[Block, NDArray[np.float64], NDArray[np.int8]], None]
-
-
-def over_spheres(run: Run) -> Run:
-    """``run`` on parts of the spheres of a block, which all threads share between them."""
-
-    def share(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        def work(part: slice) -> None:
-            # Places in ``indices`` stay what they are.
-            run(block._replace(indptr=block.indptr[part.start : part.stop + 1]), out[part], status[part])
-
-        in_parts(len(status), PER_TASK, work)
-
-    return share
 
 
 #: ``plan(estimator, y, folds)``.

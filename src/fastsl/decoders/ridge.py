@@ -10,7 +10,7 @@ from fastsl._kernels import ridge, ridge_null
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders.labellings import NullPlan, in_launches
-from fastsl.decoders.plan import Plan, over_spheres
+from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
 from fastsl.folds import Folds
 
@@ -54,7 +54,7 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
 
     return Plan(
         name=type(estimator).__name__,
-        run=over_spheres(lambda block, out, status: ridge.ridge(block, problems, alphas, out, status)),
+        run=lambda block, out, status: ridge.ridge(block, problems, alphas, out, status),
         outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,
