@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 import naive
 from fastsl import metrics
-from fastsl._kernels import centroid_null, lda_null, ridge_null, scores, svm_null
+from fastsl._kernels import centroid_null, lda_null, over_spheres, ridge_null, scores, svm_null
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders import REGISTRY
@@ -482,6 +482,25 @@ def test_one_labelling_that_fails_leaves_the_others():
         )
     np.testing.assert_array_equal(status, [0, 0, 0, -1])
     np.testing.assert_array_equal(np.isnan(null[:3, 0]), np.tile(np.arange(N_LABELLINGS) == 3, (3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "of_metrics"),
+    [
+        (Ridge(), OF_VALUES),
+        (RidgeClassifierCV(), (metrics.roc_auc,)),
+        (LinearSVC(), (metrics.roc_auc,)),
+        (LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), (metrics.roc_auc,)),
+        (NearestCentroid(), (metrics.accuracy,)),
+    ],
+    ids=repr,
+)
+def test_any_parts_of_a_block_score_the_same(monkeypatch, estimator, of_metrics):
+    targets = LABELLINGS[2 if is_classifier(estimator) else None]
+    whole = scores_by_kernel(estimator, "raw", targets, of_metrics)
+    monkeypatch.setattr(over_spheres, "FEWEST", 1)
+    for found, expected in zip(scores_by_kernel(estimator, "raw", targets, of_metrics), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e4, 1e6, 1e7])

@@ -4,8 +4,9 @@
 of its own: :func:`fastsl._runtime.launch.in_parts` calls it from several. ``@helper`` marks what only these call:
 compiled into them and never cached alone.
 
-A parallel kernel is compiled in four layers, each of which optimises and translates all that is below it again: 6 s of
-20 for LinearSVC, 9 of 26 for ridge. So what is large is a worker.
+Whatever goes over the spheres of a block is a worker (:mod:`fastsl._kernels.over_spheres`), what goes over voxels or
+maps an entry: a parallel kernel is compiled in four layers, each of which optimises and translates all that is below it
+again (6 s of 20 for LinearSVC, 9 of 26 for ridge), so that only a short one may be parallel.
 
 Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
 with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
@@ -83,7 +84,7 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def worker(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`entry`, for the thread that calls it: see :func:`fastsl._runtime.launch.in_parts`."""
+    """As :func:`entry`, for the thread that calls it: see :mod:`fastsl._kernels.over_spheres`."""
     return _cached(function, parallel=False)
 
 
@@ -102,5 +103,5 @@ def _cached(function: Callable[..., Any], *, parallel: bool) -> Callable[..., An
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as a part of the entries that call it."""
+    """Compile as a part of the entries and workers that call it."""
     return numba.njit(**_OPTIONS)(function)
