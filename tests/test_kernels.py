@@ -7,8 +7,9 @@ import pytest
 import naive
 from fastsl._kernels import lapack, ridge, rows, svm
 from fastsl._kernels.block import Block
+from fastsl._kernels.shared_gram import sphere_gram
 from fastsl._kernels.svm import squared_hinge
-from fastsl._kernels.waist import Sphere, leverages, sphere_features, sphere_gram, weighted_ridge
+from fastsl._kernels.waist import Sphere, complete_gram, leverages, sphere_features, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders.problems import classification_problems, regression_problems
 from fastsl.folds import Folds
@@ -37,6 +38,12 @@ def shift(X):
     return np.ascontiguousarray((X - means).T), means.astype(np.float64)
 
 
+def gram_alone(shifted, members, G):
+    nothing, nobody = np.empty(0, np.int8), np.empty(0, np.int64)
+    room = np.empty((len(members) + 3, len(G)))
+    sphere_gram(shifted, members, nothing, nobody, room, np.empty((2, 0, 0)), nobody, G)
+
+
 def two_terms(X, s2, form):
     """Z (G or Phi), u and inv_c of one sphere with all voxels of X (n_samples, n_voxels)."""
     n, p = X.shape
@@ -44,7 +51,8 @@ def two_terms(X, s2, form):
     members, u = np.arange(p, dtype=np.int32), np.empty(n)
     if form == "gram":
         Z = np.empty((n, n))
-        inv_c = sphere_gram(shifted, members, means, float(s2), np.empty((p + 3, n)), Z, u)
+        gram_alone(shifted, members, Z)
+        inv_c = complete_gram(shifted, members, means, float(s2), Z, u)
     else:
         Z = np.empty((n, p))
         inv_c = sphere_features(shifted, members, means, float(s2), Z, u)
@@ -113,7 +121,8 @@ def test_a_sphere_takes_its_members_only():
     members = np.array([1, 4, 9], dtype=np.int32)
     shifted, means = shift(X)
     G, u = np.empty((10, 10)), np.empty(10)
-    sphere_gram(shifted, members, means, 1.0, np.empty((12, 10)), G, u)
+    gram_alone(shifted, members, G)
+    complete_gram(shifted, members, means, 1.0, G, u)
     chosen = X[:, members].astype(float)
     np.testing.assert_allclose(G + np.outer(u, u), chosen @ chosen.T + 1, rtol=1e-13, atol=1e-13)
 

@@ -29,7 +29,7 @@ BLOCK = Block(
 @over_spheres
 def weighted_sums(block, weights, out, status):
     """Sums over the voxels of each sphere; status: how many there are."""
-    for b in range(len(status)):
+    for b in block.order:
         out[b] = 0.0
         status[b] = block.indptr[b + 1] - block.indptr[b]
         for v in block.indices[block.indptr[b] : block.indptr[b + 1]]:
@@ -39,12 +39,13 @@ def weighted_sums(block, weights, out, status):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("fewest", [1, 3, 8, 100])
-def test_every_sphere_gets_its_own_members_and_its_own_row(monkeypatch, fewest, n_threads):
+@pytest.mark.parametrize("order", [[], np.random.default_rng(1).permutation(len(SIZES))], ids=["as listed", "another"])
+def test_every_sphere_gets_its_own_members_and_its_own_row(monkeypatch, fewest, n_threads, order):
     monkeypatch.setattr(module, "FEWEST", fewest)
     weights = np.arange(1.0, N_VOXELS + 1)
     out, status = np.full((len(SIZES), N_SAMPLES), np.nan), np.full(len(SIZES), -9, np.int8)
     with kernel_threads(min(n_threads, max_threads())):
-        weighted_sums(BLOCK, weights, out, status)
+        weighted_sums(BLOCK._replace(order=np.array(order, np.int64)), weights, out, status)
     members = np.split(BLOCK.indices, BLOCK.indptr[1:-1])
     np.testing.assert_array_equal(status, SIZES)
     np.testing.assert_array_equal(out, [weights[own] @ X[own] for own in members])

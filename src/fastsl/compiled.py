@@ -16,6 +16,7 @@ from fastsl.metrics import Metric, score
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import FIRST_BLOCK, SECONDS_A_BLOCK, Decoded, Troubles
 from fastsl.permutation.nulls import Null
+from fastsl.shared import group_spheres
 
 _NOT_A_NUMBER = 3
 _STATUS = {
@@ -113,6 +114,7 @@ class CompiledEngine:
             self._plan.intercept,
             self._features_below,
             self._min_voxels,
+            *group_spheres(neighbours.centres, neighbours.levels),
         )
 
     def observed(self, neighbours: Neighbours) -> Decoded:

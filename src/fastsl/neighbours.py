@@ -12,6 +12,7 @@ from scipy import sparse
 from fastsl._kernels import spheres as _kernels
 from fastsl._kernels.additive import SEGMENT
 from fastsl._runtime.launch import launching
+from fastsl.shared import shared_levels
 
 #: Relative slack of the radius: absorbs the rounding of affines, far below any difference between two shells.
 RADIUS_TOLERANCE = 1e-6
@@ -36,12 +37,16 @@ class Neighbours:
         Centres in voxel coordinates of the mask; empty, shape (n_centres, 0), where centres have no coordinates.
     n_voxels : int
         Number of columns of the data matrix that ``indices`` point into.
+    levels : ndarray of int8
+        For each of ``indices``, whether neighbouring spheres have that voxel too (:mod:`fastsl.shared`); empty where
+        nobody looked.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     centres: NDArray[np.float64]
     n_voxels: int
+    levels: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -69,6 +74,20 @@ class Neighbours:
             self.indices[first:last],
             self.centres[start:stop],
             self.n_voxels,
+            self.levels[first:last],
+        )
+
+    def take(self, centres: ArrayLike) -> "Neighbours":
+        """Return the spheres numbered ``centres``, in that order, members unchanged."""
+        chosen = np.asarray(centres, dtype=np.int64)
+        places = [np.arange(self.indptr[c], self.indptr[c + 1]) for c in chosen]
+        members = np.concatenate([np.empty(0, np.int64), *places])
+        return Neighbours(
+            np.cumsum([0, *map(len, places)]),
+            self.indices[members],
+            self.centres[chosen],
+            self.n_voxels,
+            self.levels[members] if len(self.levels) else self.levels,
         )
 
     def to_sparse(self) -> sparse.csr_array:
@@ -144,24 +163,31 @@ class Spheres:
 
     def sizes(self) -> NDArray[np.int64]:
         """Count the voxels of every sphere, shape (n_centres,), without listing them."""
-        row_of, exact, wide, A, limit = self._search
+        row_of, exact, wide, A, limit, shared_by = self._search
         counts, indptr = np.empty(len(self), np.int64), np.zeros(len(self) + 1, np.int64)
         with launching():
-            _kernels.list_members(row_of, self.centres, exact, wide, A, limit, indptr, np.empty(0, np.int32), counts)
+            _kernels.list_members(
+                row_of, self.centres, exact, wide, A, limit, shared_by, indptr, *_no_members(), counts
+            )
         return counts
 
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""
         centres = self.centres[start:stop]
-        row_of, exact, wide, A, limit = self._search
+        row_of, exact, wide, A, limit, shared_by = self._search
         counts, indptr = np.empty(len(centres), np.int64), np.zeros(len(centres) + 1, np.int64)
-        indices = np.empty(0, np.int32)
+        indices, levels = _no_members()
         with launching():
-            _kernels.list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts)
+            _kernels.list_members(row_of, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts)
             np.cumsum(counts, out=indptr[1:])
             indices = np.empty(indptr[-1], np.int32)
-            _kernels.list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts)
-        return Neighbours(indptr, indices, centres, self.n_voxels)
+            levels = np.empty(indptr[-1] if shared_by.size else 0, np.int8)
+            _kernels.list_members(row_of, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts)
+        return Neighbours(indptr, indices, centres, self.n_voxels, levels)
+
+
+def _no_members() -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    return np.empty(0, np.int32), np.empty(0, np.int8)
 
 
 def check_radius(radius: object) -> float:
@@ -258,7 +284,7 @@ def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: Arr
     half_diagonal = np.linalg.norm(corners @ A.T, axis=1).max()
     on_grid = all(_are_whole(points[start : start + _POINTS]) for start in range(0, len(points), _POINTS))
     wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal, farthest)
-    return Spheres(points, int(np.count_nonzero(inside)), (row_of, exact, wide, A, limit))
+    return Spheres(points, int(np.count_nonzero(inside)), (row_of, exact, wide, A, limit, shared_levels(exact)))
 
 
 def sphere_neighbours(

@@ -222,7 +222,7 @@ def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, st
     """
     added, exact = np.empty(folds.first.shape[0] - 1), np.empty(sums.n_exact)
     rough = np.empty(folds.test.shape[0] + sums.n_exact)
-    for b in range(len(status)):
+    for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.waist import Sphere, sphere_features, sphere_gram
+from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
+from fastsl._kernels.waist import Sphere, complete_gram, sphere_features
 from fastsl._runtime.jit import helper
 
 
@@ -37,6 +38,9 @@ class Block(NamedTuple):
     s2: float  # intercept: squared scale, 0 none, infinite free
     features_below: int  # spheres with fewer voxels take the features path
     min_voxels: int  # smaller spheres are not decoded
+    order: NDArray[np.int64] = np.empty(0, np.int64)  # (n_centres,) to decode them in; empty: as they are listed
+    levels: NDArray[np.int8] = np.empty(0, np.int8)  # of indices, or empty: see fastsl._kernels.shared_gram
+    groups: NDArray[np.int64] = np.empty((0, 2), np.int64)  # (n_centres, 2), or empty
 
 
 class Work(NamedTuple):
@@ -47,25 +51,30 @@ class Work(NamedTuple):
     M: NDArray[np.float64]
     A: NDArray[np.float64]  # square, of the order of the largest system
     rows: NDArray[np.float64]  # right-hand sides
+    cores: NDArray[np.float64]  # (2, n_samples, n_samples) what spheres share; empty where they do not
+    at_hand: NDArray[np.int64]  # (2,) groups that cores are of
 
 
 @helper
-def allocate(block, start, stop, n_rows):
-    """Work space for the spheres ``start`` to ``stop - 1``."""
+def allocate(block, n_rows):
+    """Work space for the spheres ``block.order``."""
     n = block.X.shape[1]
     largest, order, n_gram = 0, 1, 0
-    for b in range(start, stop):
+    for b in block.order:
         p = block.indptr[b + 1] - block.indptr[b]
         if p < block.features_below:
             order = max(order, p + 1)
         else:
             largest, order, n_gram = max(largest, p), max(order, n), n
+    cores, at_hand = nothing_at_hand(n_gram, block.levels.shape[0] > 0)
     return Work(
         np.empty((largest, n)),
         np.empty((n_gram, n)),
         np.empty((n_gram, n)),
         np.empty((order, order)),
         np.empty((max(n, n_rows), order)),
+        cores,
+        at_hand,
     )
 
 
@@ -73,12 +82,16 @@ def allocate(block, start, stop, n_rows):
 def read_sphere(block, b, work):
     """Gather sphere b and bring it to the form of its path."""
     n = block.X.shape[1]
-    members = block.indices[block.indptr[b] : block.indptr[b + 1]]
-    u = np.empty(n)
+    first, last = block.indptr[b], block.indptr[b + 1]
+    members, u = block.indices[first:last], np.empty(n)
     if members.shape[0] < block.features_below:
         Phi = np.empty((n, members.shape[0]))
         return Sphere(True, Phi, u, sphere_features(block.X, members, block.means, block.s2, Phi, u))
-    return Sphere(False, work.G, u, sphere_gram(block.X, members, block.means, block.s2, work.B, work.G, u))
+    levels, group = block.levels, work.at_hand
+    if levels.shape[0] > 0:
+        levels, group = levels[first:last], block.groups[b]
+    sphere_gram(block.X, members, levels, group, work.B, work.cores, work.at_hand, work.G)
+    return Sphere(False, work.G, u, complete_gram(block.X, members, block.means, block.s2, work.G, u))
 
 
 @helper

@@ -130,7 +130,7 @@ def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance
 @over_spheres
 def nearest_centroid(block, shift, voxels, sums, folds, log_prior, by_distance, out, status):
     """What predicts and scores ``out`` (n_centres, n_out); status as in :func:`fastsl._kernels.bayes.naive_bayes`."""
-    for b in range(len(status)):
+    for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:

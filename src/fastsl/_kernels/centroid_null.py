@@ -251,9 +251,9 @@ def nearest_centroid_null(block, labellings, null, status):
     All spheres by their Gram matrix, with an infinite intercept. Status as in
     :func:`fastsl._kernels.centroid.nearest_centroid`.
     """
-    work = allocate(block, 0, len(status), 0)
+    work = allocate(block, 0)
     space = _space(labellings, work.B.shape[0])
-    for b in range(len(status)):
+    for b in block.order:
         status[b] = -1
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         if members.shape[0] >= block.min_voxels:

@@ -68,7 +68,7 @@ def correlations(block, voxels, shared, folds, out, status):
 
     ``shared`` (n_voxels, n_folds) is subtracted from every pattern. Status -1: fewer than ``min_voxels``.
     """
-    for b in range(len(status)):
+    for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         out[b] = np.nan

@@ -41,7 +41,7 @@ class Space(NamedTuple):
 def allocate_space(block, folds):
     """Work space for the spheres of a block."""
     n, largest, order = block.X.shape[1], 1, 1
-    for b in range(len(block.indptr) - 1):
+    for b in block.order:
         p = block.indptr[b + 1] - block.indptr[b]
         largest = max(largest, p)
         order = max(order, p if p < block.features_below else n + folds.most + 1)

@@ -100,6 +100,20 @@ def _syrk_compiled(B, K):
     return implementation
 
 
+def add_syrk(B, K):
+    """Add ``B.T @ B`` to the upper triangle of ``K``, for ``B`` of shape (n_voxels, n), both float64."""
+    K += B.T @ B
+
+
+@overload(add_syrk)
+def _add_syrk_compiled(B, K):
+    def implementation(B, K):
+        n, p = K.shape[0], B.shape[0]
+        _dsyrk((_LOWER, _NO_TRANSPOSE, n, p, 1.0, B, n, 1.0, K, n))
+
+    return implementation
+
+
 def syrk_rows(B, K):
     """Upper triangle of ``K = B @ B.T`` for ``B`` of shape (n, n_voxels), both float64."""
     K[:] = B @ B.T

@@ -289,7 +289,7 @@ def lda_fixed(block, folds, gamma, out, status):
     Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
     """
     space = allocate_space(block, folds)
-    for b in range(len(status)):
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         p = block.indptr[b + 1] - block.indptr[b]
@@ -304,7 +304,7 @@ def lda_fixed(block, folds, gamma, out, status):
 def lda_auto(block, folds, out, status):
     """As :func:`lda_fixed`, with the shrinkage that Ledoit and Wolf choose for each class of each fold."""
     space = allocate_space(block, folds)
-    for b in range(len(status)):
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         p = block.indptr[b + 1] - block.indptr[b]

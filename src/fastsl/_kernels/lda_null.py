@@ -195,9 +195,9 @@ def lda_null(block, labellings, n_classes, gamma, null, status):
 
     NaN for a labelling within whose classes nothing varies. Status 1: none has a score; -1: fewer than ``min_voxels``.
     """
-    work, space = allocate(block, 0, len(status), 0), _space(labellings, block.X.shape[1], n_classes)
+    work, space = allocate(block, 0), _space(labellings, block.X.shape[1], n_classes)
     n_folds = labellings.train.shape[0]
-    for b in range(len(status)):
+    for b in block.order:
         n_voxels = block.indptr[b + 1] - block.indptr[b]
         status[b] = -1
         if n_voxels >= block.min_voxels:

@@ -191,7 +191,7 @@ def lda_svd(block, folds, tol, lost, out, status):
     Status 1: the samples do not vary within classes, or the decomposition failed; -1: fewer than ``min_voxels``.
     """
     space = allocate_space(block, folds)
-    for b in range(len(status)):
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

@@ -93,8 +93,8 @@ def logistic_two(block, problems, out, status):
 
     Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
     """
-    work = allocate(block, 0, len(status), 0)
-    for b in range(len(status)):
+    work = allocate(block, 0)
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
@@ -280,8 +280,8 @@ def _multinomial_sphere(sphere, problems, work, E, out):
 def logistic_many(block, problems, out, status):
     """As :func:`logistic_two`, for folds of any number of classes: a column each. Gram form only."""
     n = block.X.shape[1]
-    work, E = allocate(block, 0, len(status), 2), np.empty((most_targets(problems), n, n))
-    for b in range(len(status)):
+    work, E = allocate(block, 2), np.empty((most_targets(problems), n, n))
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

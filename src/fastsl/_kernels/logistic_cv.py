@@ -72,8 +72,8 @@ def logistic_cv(block, problems, inner, out, status):
 
     Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
     """
-    work = allocate(block, 0, len(status), 0)
-    for b in range(len(status)):
+    work = allocate(block, 0)
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

@@ -103,8 +103,8 @@ def support_vectors(block, problems, machine, out, status):
 
     Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
     """
-    work = allocate(block, 0, len(status), 2)
-    for b in range(len(status)):
+    work = allocate(block, 2)
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fastsl._kernels.block import Block
 from fastsl._runtime.jit import worker
 from fastsl._runtime.launch import in_parts
@@ -15,20 +17,19 @@ FEWEST = 8
 def over_spheres(kernel: Callable[..., Any]) -> Callable[..., None]:
     """Compile ``kernel(block, ..., out, status)`` for one thread, and call it for parts of a block on all threads.
 
-    ``out`` and ``status`` have a row for each sphere. A sphere's result may depend on no other, nor on where in the
-    block it is: a part has the indptr of its own spheres, while ``indices``, and the places in them, are the block's.
+    ``out`` and ``status`` have a row for each sphere; a part fills those of its ``block.order``. A sphere's result may
+    depend on no other, nor on where in the block it is.
     """
     compiled = worker(kernel)
 
     @functools.wraps(kernel)
     def share(block: Block, *arguments: Any) -> None:
-        *given, out, status = arguments
+        order = block.order if len(block.order) else np.arange(len(block.indptr) - 1)
 
         def work(part: slice) -> None:
-            own = block._replace(indptr=block.indptr[part.start : part.stop + 1])
-            compiled(own, *given, out[part], status[part])
+            compiled(block._replace(order=order[part]), *arguments)
 
-        in_parts(len(status), FEWEST, work)
+        in_parts(len(order), FEWEST, work)
 
     share.__wrapped__ = compiled
     return share

@@ -210,8 +210,8 @@ def ridge(block, problems, alphas, out, status):
 
     ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
     """
-    work = allocate(block, 0, len(status), most_targets(problems) + 1)
-    for b in range(len(status)):
+    work = allocate(block, most_targets(problems) + 1)
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

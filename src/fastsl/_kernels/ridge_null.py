@@ -202,8 +202,8 @@ def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
 @over_spheres
 def ridge_null(block, labellings, alphas, null, status):
     """Scores ``null`` (n_centres, n_scores, n_labellings), means over folds; status as in :func:`ridge`."""
-    work, space = allocate(block, 0, len(status), 0), _space(labellings, len(alphas))
-    for b in range(len(status)):
+    work, space = allocate(block, 0), _space(labellings, len(alphas))
+    for b in block.order:
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             status[b] = _ridge_null_sphere(read_sphere(block, b, work), labellings, alphas, work, space, null[b])

@@ -12,17 +12,18 @@ from fastsl._runtime.jit import entry, helper
 
 
 @helper
-def _sphere(row_of, centre, exact, wide, A, limit, out):
+def _sphere(row_of, centre, exact, wide, A, limit, shared_by, out, levels):
     """Write the rows of one sphere to ``out`` in rising order (only count where ``out`` is empty); return how many.
 
     A centre on the grid uses the table ``exact`` of offsets, which was computed once: the same shape everywhere. A
-    centre between voxels tests every offset of the table ``wide`` by its own distance.
+    centre between voxels tests every offset of the table ``wide`` by its own distance. ``levels`` gets what
+    ``shared_by`` says of an offset, where both have room.
     """
     nearest = np.rint(centre)
     shift = centre - nearest
     on_grid = shift[0] == 0.0 and shift[1] == 0.0 and shift[2] == 0.0
     offsets = exact if on_grid else wide
-    n = 0
+    n, place = 0, 2 * (int(nearest[1]) % 2) + int(nearest[2]) % 2
     for k in range(offsets.shape[0]):
         x = int(nearest[0]) + offsets[k, 0]
         y = int(nearest[1]) + offsets[k, 1]
@@ -43,19 +44,22 @@ def _sphere(row_of, centre, exact, wide, A, limit, out):
                 continue
         if out.size:
             out[n] = row
+        if levels.size:
+            levels[n] = shared_by[place, k] if on_grid else 0
         n += 1
     return n
 
 
 @entry
-def list_members(row_of, centres, exact, wide, A, limit, indptr, indices, counts):
+def list_members(row_of, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts):
     """Sphere sizes ``counts[c]``, and members ``indices[indptr[c]:indptr[c + 1]]`` where that has room for them.
 
     ``centres`` (n_centres, 3) are float64 voxel coordinates. Called twice: without room, to count, then to fill. One
     kernel for both, because each costs a second and a half to compile.
     """
     for c in nb.prange(centres.shape[0]):
-        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, indices[indptr[c] : indptr[c + 1]])
+        out, levels_of = indices[indptr[c] : indptr[c + 1]], levels[indptr[c] : indptr[c + 1]]
+        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
 
 
 @entry

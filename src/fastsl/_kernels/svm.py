@@ -149,8 +149,8 @@ def svc_squared_hinge(block, problems, out, status):
 
     ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
     """
-    work, space, T = allocate(block, 0, len(status), 0), margin_space(block.X.shape[1]), training_targets(problems)
-    for b in range(len(status)):
+    work, space, T = allocate(block, 0), margin_space(block.X.shape[1]), training_targets(problems)
+    for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

@@ -152,9 +152,9 @@ def svc_squared_hinge_null(block, labellings, d, null, status):
     NaN for a labelling whose solver fails. Status 1: none has a score; -1: fewer than ``min_voxels``.
     """
     n = block.X.shape[1]
-    work, folding, inner = allocate(block, 0, len(status), 1), own_inverse.fold_space(n), margin_space(n)
+    work, folding, inner = allocate(block, 1), own_inverse.fold_space(n), margin_space(n)
     space = _space(labellings, d)
-    for b in range(len(status)):
+    for b in block.order:
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             _svc_null_sphere(read_sphere(block, b, work), labellings, work, folding, inner, space, null[b])

@@ -1,0 +1,119 @@
+"""What neighbouring spheres have in common, summed once: which voxels these are, and that nobody can tell."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import KFold
+from sklearn.svm import LinearSVC
+
+from fastsl import Neighbours, search_light, sphere_neighbours
+from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
+from fastsl.extend import BlockMetric
+from fastsl.neighbours import plan_spheres
+from fastsl.shared import group_spheres
+
+SHAPE = (7, 9, 8)
+rng = np.random.default_rng(0)
+MASK = rng.random(SHAPE) < 0.9
+AFFINES = {
+    "cubes": np.diag([2.0, 2.0, 2.0, 1.0]),
+    "slabs": np.diag([-2.0, 1.5, 3.0, 1.0]),
+    "oblique": np.array([[2.0, 0.3, 0, 9], [-0.2, 2, 0.4, -7], [0.1, 0, 2.2, 0], [0, 0, 0, 1]]),
+}
+RADIUS = 6.0
+every_affine = pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES)
+
+
+def whole_grid(affine):
+    """Spheres around every voxel of the grid, the mask's or not: so that every quad is complete but at the edges."""
+    return sphere_neighbours(MASK, affine, RADIUS, np.ones(MASK.shape, bool))
+
+
+@every_affine
+def test_levels_say_who_else_has_a_voxel(affine):
+    neighbours = whole_grid(affine)
+    members = {tuple(c.astype(int)): set(neighbours[i]) for i, c in enumerate(neighbours.centres)}
+    seen = set()
+    for i, (x, y, z) in enumerate(neighbours.centres.astype(int)):
+        if y // 2 * 2 + 1 >= MASK.shape[1]:  # the last row has no partner
+            continue
+        pair = [members[x, y, one] for one in (z // 2 * 2, z // 2 * 2 + 1)]
+        quad = [members[x, a, b] for a in (y // 2 * 2, y // 2 * 2 + 1) for b in (z // 2 * 2, z // 2 * 2 + 1)]
+        of_quad, of_pair = set.intersection(*quad), set.intersection(*pair)
+        expected = [2 if v in of_quad else 1 if v in of_pair else 0 for v in neighbours[i]]
+        found = neighbours.levels[neighbours.indptr[i] : neighbours.indptr[i + 1]]
+        np.testing.assert_array_equal(found, expected)
+        seen.update(expected)
+    assert seen == {0, 1, 2}
+
+
+@every_affine
+def test_order_puts_pairs_and_quads_together(affine):
+    neighbours = whole_grid(affine)
+    order, levels, groups = group_spheres(neighbours.centres, neighbours.levels)
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(neighbours)))
+    assert levels is neighbours.levels
+    for numbers, sizes in zip(groups.T, ({1, 2}, {2, 4}), strict=True):
+        runs = [len(list(run)) for _, run in itertools.groupby(numbers[order])]
+        assert len(runs) == len(np.unique(numbers))
+        assert set(runs) <= sizes
+    c = neighbours.centres.astype(int)
+    same = (c[:, None] // [1, 2, 2] == c // [1, 2, 2]).all(axis=2)
+    np.testing.assert_array_equal(groups[:, None, 1] == groups[:, 1], same)
+
+
+def test_centres_between_voxels_and_small_spheres_share_nothing():
+    between = sphere_neighbours(MASK, AFFINES["cubes"], RADIUS, np.array([[3.5, 4.0, 4.0], [3.0, 4.0, 4.0]]))
+    first, second = (between.levels[between.indptr[i] : between.indptr[i + 1]] for i in range(2))
+    assert not first.any()
+    assert second.any()
+    assert sphere_neighbours(MASK, AFFINES["cubes"], 4.0).levels.size == 0
+
+
+@every_affine
+def test_gram_products_are_those_of_all_voxels_whatever_is_at_hand(affine):
+    neighbours = whole_grid(affine)
+    X = rng.standard_normal((neighbours.n_voxels, 12)).astype(np.float32)
+    order, levels, groups = group_spheres(neighbours.centres, neighbours.levels)
+    B, n = np.empty((neighbours.sizes.max(), 12)), X.shape[1]
+
+    def product(i, cores, at_hand):
+        G, part = np.zeros((n, n)), slice(neighbours.indptr[i], neighbours.indptr[i + 1])
+        sphere_gram(X, neighbours.indices[part], levels[part], groups[i], B, cores, at_hand, G)
+        return np.triu(G)
+
+    kept = nothing_at_hand(n, True)
+    for i in order[:: max(1, len(order) // 200)].tolist() + order[100:140].tolist():
+        found = product(i, *kept)
+        Z = X[neighbours[i]].astype(float)
+        np.testing.assert_allclose(found, np.triu(Z.T @ Z), rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(product(i, *nothing_at_hand(n, True)), found)
+
+
+@BlockMetric
+def weighted_sum(held_out):
+    """Weigh decision values by position: any change of any bit shows."""
+    values = held_out.values.reshape(len(held_out.values), -1)
+    return (values * np.cos(np.arange(1, values.shape[1] + 1))).sum(axis=1)
+
+
+@pytest.mark.parametrize("estimator", [RidgeClassifier(), LinearSVC()], ids=["ridge", "svc"])
+def test_scores_do_not_depend_on_which_spheres_are_decoded_together(estimator):
+    y, X = np.arange(24) % 2, rng.standard_normal((24, np.count_nonzero(MASK)))
+    X += 0.2 * y[:, None]
+    whole = sphere_neighbours(MASK, AFFINES["cubes"], RADIUS)
+    assert whole.levels.any()
+
+    def values(neighbours):
+        return search_light(X, y, estimator, neighbours, scoring=weighted_sum, cv=KFold(4), n_jobs=1)
+
+    expected = values(whole)
+    some = rng.permutation(len(whole))[:40]
+    np.testing.assert_array_equal(values(whole.take(some)), expected[some])
+    block = plan_spheres(MASK, AFFINES["cubes"], RADIUS).block(101, 140)
+    np.testing.assert_array_equal(values(block), expected[101:140])
+    alone = Neighbours.from_sparse(whole.to_sparse())
+    assert alone.levels.size == 0
+    np.testing.assert_allclose(values(alone), expected, rtol=0, atol=1e-9)
