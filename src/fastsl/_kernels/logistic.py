@@ -15,7 +15,7 @@ from fastsl._kernels.block import allocate, most_targets, read_sphere, write_pro
 from fastsl._kernels.lapack import cholesky, cholesky_solve
 from fastsl._kernels.logistic_shared import FARTHEST, FEWEST, NEAREST, diagonal, fit_fold, share, shared_space
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.waist import bordered_inverse, weighted_ridge
+from fastsl._kernels.waist import set_inverse, weighted_ridge
 from fastsl._runtime.jit import helper
 
 #: Steps are quadratic in the end: one that moves f by less than this leaves an error of its square.
@@ -139,7 +139,7 @@ def _coupled_step(sphere, S, cost, T, F, P, E, M, rows, Z, beta):
             own = 1.0 if T[c, S[a]] > 0.0 else 0.0
             D[a] = 1.0 / (cost[S[a]] * P[c, a])
             Z[c, a] = F[c, S[a]] + (own - P[c, a]) / P[c, a]
-        if bordered_inverse(sphere, S, D, E[c], rows) != 0:
+        if set_inverse(sphere, S, D, E[c], rows) != 0:
             return 1
         for a in range(m):
             z = Z[c, a]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import cholesky, multiply_symmetric, solve_transposed, subtract_product
-from fastsl._kernels.waist import bordered_inverse, gram_ridge
+from fastsl._kernels.waist import gram_ridge, set_inverse
 from fastsl._runtime.jit import helper
 
 #: Beyond these y f a coefficient counts as exp(-300) of its cost, or as exp(-30) away from it, which is the last that
@@ -137,7 +137,7 @@ def share(sphere, y, cost, shared):
         for i in range(n):
             at.D0[i] = at.D[i]
             t[0, i] = at.r[i] + at.f[i] + at.D[i] * at.beta[i]
-    if bordered_inverse(sphere, S, at.D0, shared.M, shared.rows) != 0:
+    if set_inverse(sphere, S, at.D0, shared.M, shared.rows) != 0:
         return False
     multiply_symmetric(shared.M, n, at.r, at.z)
     for i in range(n):
@@ -276,7 +276,7 @@ def _renew(sphere, S, at, shared):
     """Make N at the present D."""
     for i in range(at.D.shape[0]):
         at.D0[i] = at.D[i]
-    return bordered_inverse(sphere, S, at.D0, shared.N, shared.rows) == 0
+    return set_inverse(sphere, S, at.D0, shared.N, shared.rows) == 0
 
 
 @helper

@@ -9,11 +9,11 @@ averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 import numpy as np
 
 from fastsl._kernels.block import allocate, most_targets, read_sphere
-from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, multiply, multiply_rows
+from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, multiply_rows
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
-from fastsl._kernels.waist import features_ridge, leverages, mirror
+from fastsl._kernels.waist import features_ridge, inverse, leverages
 from fastsl._runtime.jit import helper
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
@@ -57,33 +57,6 @@ def ridge_gram(sphere, problems, alphas, M, rows, out):
                     continue
                 best[fold] = error
             _write_fold(problems, fold, alpha, D, own, f, F[:r], out)
-    return 0
-
-
-@helper
-def inverse(sphere, alpha, D, M, rows):
-    """M = (G + alpha D)^-1 bordered by u: both triangles."""
-    G, u = sphere.Z, sphere.u
-    n = G.shape[0]
-    for i in range(n):
-        for j in range(i, n):
-            M[i, j] = G[i, j]
-        M[i, i] += alpha * D[i]
-        rows[0, i] = u[i]
-    if cholesky(M, n) != 0:
-        return 1
-    if sphere.inv_c < np.inf:
-        cholesky_solve(M, n, rows, 1)
-    cholesky_inverse(M, n)
-    if sphere.inv_c < np.inf:
-        border = sphere.inv_c
-        for i in range(n):
-            border += u[i] * rows[0, i]
-        for i in range(n):
-            scale = rows[0, i] / border
-            for j in range(i, n):
-                M[i, j] -= scale * rows[0, j]
-    mirror(M)
     return 0
 
 

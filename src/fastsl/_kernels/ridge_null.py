@@ -22,7 +22,7 @@ from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, list_samples, most_tested
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, syrk
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.ridge import inverse
+from fastsl._kernels.waist import inverse
 from fastsl._runtime.jit import helper
 
 #: Targets that go through the matrix products together.

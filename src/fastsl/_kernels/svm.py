@@ -10,8 +10,7 @@ from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.ridge import inverse
-from fastsl._kernels.waist import absorb_border
+from fastsl._kernels.waist import absorb_border, inverse
 from fastsl._runtime.jit import helper
 
 #: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.

@@ -187,7 +187,34 @@ def gram_ridge(sphere, S, D, T, A, rhs, F, beta):
 
 
 @helper
-def bordered_inverse(sphere, S, D, E, h):
+def inverse(sphere, alpha, D, M, rows):
+    """M = (K + alpha D)^-1 of all samples: both triangles."""
+    G, u = sphere.Z, sphere.u
+    n = G.shape[0]
+    for i in range(n):
+        for j in range(i, n):
+            M[i, j] = G[i, j]
+        M[i, i] += alpha * D[i]
+        rows[0, i] = u[i]
+    if cholesky(M, n) != 0:
+        return 1
+    if sphere.inv_c < np.inf:
+        cholesky_solve(M, n, rows, 1)
+    cholesky_inverse(M, n)
+    if sphere.inv_c < np.inf:
+        border = sphere.inv_c
+        for i in range(n):
+            border += u[i] * rows[0, i]
+        for i in range(n):
+            scale = rows[0, i] / border
+            for j in range(i, n):
+                M[i, j] -= scale * rows[0, j]
+    mirror(M)
+    return 0
+
+
+@helper
+def set_inverse(sphere, S, D, E, h):
     """E = (K_SS + diag(D))^-1 with K = G + u u' / inv_c: both triangles of the leading block. ``h``: row of work."""
     G, u, m = sphere.Z, sphere.u, S.shape[0]
     for a in range(m):
