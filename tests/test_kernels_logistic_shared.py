@@ -8,6 +8,7 @@ import naive
 from fastsl._kernels import logistic, logistic_shared
 from fastsl._kernels.block import Work
 from fastsl._kernels.lapack import multiply_symmetric, subtract_product
+from fastsl._kernels.shared_gram import nothing_at_hand
 from fastsl.decoders.problems import classification_problems
 from fastsl.folds import Folds
 from test_kernels import EMPTY, N_SAMPLES, launch, make_data, two_terms
@@ -39,7 +40,8 @@ def share(X, y, cost, s2):
     """The sphere, its shared space, and whether folds may begin from it."""
     n = len(X)
     sphere = two_terms(X, s2, "gram")
-    work = Work(np.empty((0, n)), sphere.Z, np.empty((n, n)), np.full((n, n), np.nan), np.full((n, n), np.nan))
+    A, rows = np.full((2, n, n), np.nan)
+    work = Work(np.empty((0, n)), sphere.Z, np.empty((n, n)), A, rows, *nothing_at_hand(n, False))
     space = logistic_shared.shared_space(work, n)
     return sphere, space, logistic_shared.share(sphere, y, cost, space)
 
