@@ -16,6 +16,7 @@ from sklearn.naive_bayes import BernoulliNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.validation import check_is_fitted
 
 from fastsl import SearchLight, sphere_neighbours
 
@@ -205,12 +206,15 @@ def test_set_params_counts():
         searchlight.set_params(sphere=1)
 
 
-@pytest.mark.parametrize("fitted", [False, True])
-def test_pickle(fitted):
-    searchlight = _fit() if fitted else _searchlight()
+@pytest.mark.parametrize("state", ["new", "fitted", "with its volume"])
+def test_pickle(state):
+    searchlight = _searchlight() if state == "new" else _fit()
+    if state == "with its volume":
+        assert searchlight.scores_.shape == SHAPE
     back = pickle.loads(pickle.dumps(searchlight))
-    if not fitted:
+    if state == "new":
         back.fit(_image(), Y)
+    np.testing.assert_array_equal(back.scores_, _fit().scores_)
     np.testing.assert_array_equal(back.scores_img_.get_fdata(), _fit().scores_)
     assert back.engine_ == _fit().engine_
 
@@ -228,10 +232,31 @@ def test_it_is_what_its_estimator_is(estimator, classifies):
     assert is_regressor(SearchLight(estimator=estimator)) is not classifies
 
 
-@pytest.mark.parametrize("attribute", ["scores_img_", "n_voxels_img_"])
+@pytest.mark.parametrize("attribute", ["scores_", "scores_img_", "n_voxels_img_"])
 def test_maps_need_a_fit(attribute):
+    assert not hasattr(_searchlight(), attribute)
     with pytest.raises(NotFittedError):
         getattr(_searchlight(), attribute)
+
+
+def test_the_volume_of_scores_is_made_when_it_is_asked_for():
+    searchlight = _fit()
+    check_is_fitted(searchlight)
+    searchlight.predict(_image())
+    assert "scores_" not in vars(searchlight)
+    assert hasattr(searchlight, "scores_")
+    assert searchlight.scores_ is searchlight.scores_
+
+
+def test_the_volume_of_scores_is_that_of_the_last_fit():
+    searchlight = _fit()
+    first = searchlight.scores_
+    second = searchlight.fit(_image(), np.repeat([0, 1], N // 2)).scores_
+    assert (first != second).any()
+    np.testing.assert_array_equal(second[searchlight.process_mask_], searchlight.masked_scores_)
+    with pytest.raises(ValueError, match="y"):
+        searchlight.fit(_image(), Y[1:])
+    assert searchlight.scores_ is second
 
 
 @pytest.mark.parametrize("estimator", [LinearSVC(), BernoulliNB()], ids=["compiled", "general"])

@@ -1,6 +1,7 @@
 """Results of all spheres, put together from blocks."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +36,7 @@ class SearchResult:
     kept: Kept | None
     null: NullResult | None = None
 
-    @property
+    @cached_property
     def scores(self) -> NDArray[np.float64]:
         """Unweighted mean over folds, shape (n_scores, n_centres)."""
         return mean_over_folds(self.fold_scores)

@@ -61,9 +61,9 @@ def subtract_means(X: NDArray[np.float32]) -> NDArray[np.float64]:
         mean = values.mean(axis=1)
         values -= mean[:, None]
         shift = np.where(np.abs(mean) > 8.0 * values.std(axis=1), mean, 0.0).astype(np.float32)
-        if shift.any():
+        if shift.any():  # memory of zeros that nobody writes is none: 29 MB of 3.64 million voxels
             X[block] -= shift[:, None]
-        means[block] = shift
+            means[block] = shift
     return means
 
 

@@ -83,7 +83,8 @@ def mean_over_folds(fold_scores: NDArray[np.float64]) -> NDArray[np.float64]:
     total = fold_scores[..., 0, :].copy()
     for fold in range(1, n_folds):
         total += fold_scores[..., fold, :]
-    return np.asarray(total / n_folds)
+    total /= n_folds
+    return total
 
 
 def stop_if_hopeless(troubles: Troubles, scores: NDArray[np.float64]) -> None:

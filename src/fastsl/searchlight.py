@@ -201,7 +201,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         Voxel to mm of the process mask.
 
     scores_ : ndarray of float64, 3-D, or dict of these
-        ``masked_scores_`` on the grid of the process mask, zeros outside.
+        ``masked_scores_`` on the grid of the process mask, zeros outside; made when it is first asked for.
 
     tfce_ : ndarray of float64, shape (n_centres,), or None
         With ``tfce``: enhanced z scores.
@@ -397,7 +397,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         check_is_fitted(self)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "scores_")
+        return hasattr(self, "masked_scores_")  # scores_ would be made for the question
 
     @property
     def _estimator_type(self) -> str:

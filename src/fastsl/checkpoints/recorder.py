@@ -20,8 +20,9 @@ from fastsl.checkpoints.manifest import Manifest, read_manifest, shard_folders
 from fastsl.layout import Layout
 from fastsl.record import check_writable, versions, where
 
-#: Blocks are gathered and written so often, or when they take so much memory: what a kill can cost.
-SECONDS_A_FILE, BYTES_A_FILE = 25.0, 64 * 2**20
+#: Blocks are gathered and written so often, or when they take so much memory: what a kill can cost. While a file is
+#: made they are held twice, beside the scores of all spheres.
+SECONDS_A_FILE, BYTES_A_FILE = 25.0, 16 * 2**20
 
 
 class Recorder:
