@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastsl
 from fastsl import sphere_neighbours
-from fastsl._runtime import cpus, jit
+from fastsl._runtime import cpus, jit, launch
 from fastsl._runtime.cpus import CpuBudget, cpu_budget, resolve_n_jobs
 from fastsl._runtime.launch import in_parts, kernel_threads, launching, max_threads
 
@@ -268,6 +268,21 @@ def test_parts_are_worked_on_at_once():
     both = threading.Barrier(2, timeout=60)
     with kernel_threads(2):
         in_parts(2, 1, lambda part: both.wait())  # a thread alone would wait for ever
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
+def test_every_other_thread_holds_blas_itself(monkeypatch):
+    held, worked, both = [], [], threading.Barrier(2, timeout=60)
+
+    def work(part):
+        both.wait()
+        worked.append(threading.get_ident())
+
+    with kernel_threads(2):
+        monkeypatch.setattr(launch, "_hold_blas", lambda: held.append(threading.get_ident()))
+        in_parts(2, 1, work)
+    assert len(held) == 1
+    assert set(worked) == {threading.get_ident(), *held}
 
 
 def test_one_thread_works_in_the_one_that_calls():

@@ -51,6 +51,11 @@ def _loaded_blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
+def _hold_blas() -> None:
+    """Hold BLAS at one thread for calls from this thread: an OpenBLAS that is built with OpenMP counts for each."""
+    _loaded_blas().limit(limits=1)
+
+
 @contextmanager
 def kernel_threads(n_threads: int) -> Iterator[int]:
     """Guard launches with ``n_threads`` kernel threads and one BLAS thread; restore both, also after an exception.
@@ -97,7 +102,7 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
     if n_threads <= 1:
         work_on()
         return
-    with ThreadPoolExecutor(n_threads - 1) as pool:
+    with ThreadPoolExecutor(n_threads - 1, initializer=_hold_blas) as pool:
         others = [pool.submit(work_on) for _ in range(n_threads - 1)]
         try:
             work_on()
