@@ -239,13 +239,15 @@ def test_maps_need_a_fit(attribute):
         getattr(_searchlight(), attribute)
 
 
-def test_the_volume_of_scores_is_made_when_it_is_asked_for():
-    searchlight = _fit()
+def test_the_volume_of_scores_is_made_by_fit_or_when_it_is_asked_for():
+    searchlight = _searchlight()
+    searchlight._volume_later = True
+    searchlight.fit(_image(), Y)
     check_is_fitted(searchlight)
     searchlight.predict(_image())
     assert "scores_" not in vars(searchlight)
-    assert hasattr(searchlight, "scores_")
     assert searchlight.scores_ is searchlight.scores_
+    assert "scores_" in vars(_fit())
 
 
 def test_the_volume_of_scores_is_that_of_the_last_fit():

@@ -61,7 +61,8 @@ class Maps(PermutationMaps):
     def scores_(self) -> Any:
         """The scores on the grid of the process mask, zeros outside, or a dict of these by name.
 
-        Made when they are first asked for: of a 0.8 mm brain they take 134 MB, and ``fit`` holds the images.
+        Made when they are first asked for: of a 0.8 mm brain they take 134 MB, and a command line can do without the
+        images by then.
         """
         self._check_filled()
         if isinstance(self.masked_scores_, dict):

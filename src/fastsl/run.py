@@ -103,6 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
         connectivity=arguments.connectivity,
         keep_null=arrays if arguments.keep_null else None,
     )
+    searchlight._volume_later = True
     try:
         with watching():
             searchlight.fit(question.series.select(question.keep), question.y, question.groups, shard=shard)

@@ -201,7 +201,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         Voxel to mm of the process mask.
 
     scores_ : ndarray of float64, 3-D, or dict of these
-        ``masked_scores_`` on the grid of the process mask, zeros outside; made when it is first asked for.
+        ``masked_scores_`` on the grid of the process mask, zeros outside.
 
     tfce_ : ndarray of float64, shape (n_centres,), or None
         With ``tfce``: enhanced z scores.
@@ -227,6 +227,9 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
     >>> searchlight.fit(phantom.img, phantom.labels["condition"]).scores_.shape == phantom.mask_img.shape
     True
     """
+
+    #: Whether fit leaves the volume of scores to whoever asks for it: a command line, which first forgets the images.
+    _volume_later = False
 
     def __init__(
         self,
@@ -363,6 +366,8 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         centred = part_of_mask(process_mask.inside, first, stop)
         self._fill(analysis.layout, result, centred, process_mask.grid.affine)
         self._fill_significance(significance, result, is_part=shard is not None, n_jobs=threads)
+        if not self._volume_later:
+            _ = self.scores_  # now it is in vars(self), where nilearn looks for what fit has made
         return self
 
     def _what_to_keep(self, is_part: bool) -> Keep:
@@ -397,7 +402,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         check_is_fitted(self)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "masked_scores_")  # scores_ would be made for the question
+        return hasattr(self, "masked_scores_")
 
     @property
     def _estimator_type(self) -> str:
