@@ -51,6 +51,12 @@ def test_every_sphere_gets_its_own_members_and_its_own_row(monkeypatch, fewest, 
     np.testing.assert_array_equal(out, [weights[own] @ X[own] for own in members])
 
 
+def test_an_order_of_other_spheres_is_refused():
+    out, status = np.empty((len(SIZES), N_SAMPLES)), np.empty(len(SIZES), np.int8)
+    with kernel_threads(1), pytest.raises(ValueError, match=f"has 3 spheres, the block {len(SIZES)}"):
+        weighted_sums(BLOCK._replace(order=np.arange(3)), np.ones(N_VOXELS), out, status)
+
+
 def test_a_block_without_spheres_is_no_error():
     empty = BLOCK._replace(indptr=np.zeros(1, np.int64))
     with kernel_threads(1):

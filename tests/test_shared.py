@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 from fastsl import Neighbours, search_light, sphere_neighbours
 from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
+from fastsl.decoders import local
 from fastsl.extend import BlockMetric
 from fastsl.neighbours import plan_spheres
 from fastsl.shared import group_spheres
@@ -117,3 +120,17 @@ def test_scores_do_not_depend_on_which_spheres_are_decoded_together(estimator):
     alone = Neighbours.from_sparse(whole.to_sparse())
     assert alone.levels.size == 0
     np.testing.assert_allclose(values(alone), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [GaussianNB(), NearestCentroid()], ids=["gnb", "centroid"])
+def test_tables_that_hold_a_part_of_a_block_know_its_spheres(monkeypatch, estimator):
+    y, X = np.arange(24) % 2, rng.standard_normal((24, np.count_nonzero(MASK)))
+    whole = sphere_neighbours(MASK, AFFINES["cubes"], RADIUS)
+    assert whole.levels.any()
+
+    def values():
+        return search_light(X, y, estimator, whole, scoring=weighted_sum, cv=KFold(4), n_jobs=1)
+
+    expected = values()
+    monkeypatch.setattr(local, "TABLE_BYTES", 2**17)
+    np.testing.assert_array_equal(values(), expected)

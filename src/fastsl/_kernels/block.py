@@ -43,6 +43,13 @@ class Block(NamedTuple):
     groups: NDArray[np.int64] = np.empty((0, 2), np.int64)  # (n_centres, 2), or empty
 
 
+def part_of(block: Block, start: int, stop: int) -> Block:
+    """The spheres ``start`` to ``stop - 1``, as they are listed, sharing nothing."""
+    first, last = block.indptr[start], block.indptr[stop]
+    indptr, indices = block.indptr[start : stop + 1] - first, block.indices[first:last]
+    return Block(block.X, block.means, indptr, indices, block.s2, block.features_below, block.min_voxels)
+
+
 class Work(NamedTuple):
     """Work space of a task: what is too large to allocate for every sphere."""
 

@@ -24,7 +24,10 @@ def over_spheres(kernel: Callable[..., Any]) -> Callable[..., None]:
 
     @functools.wraps(kernel)
     def share(block: Block, *arguments: Any) -> None:
-        order = block.order if len(block.order) else np.arange(len(block.indptr) - 1)
+        n = len(block.indptr) - 1
+        order = block.order if len(block.order) else np.arange(n)
+        if len(order) != n:  # a kernel would read what is not there
+            raise ValueError(f"block.order has {len(order)} spheres, the block {n}.")
 
         def work(part: slice) -> None:
             compiled(block._replace(order=order[part]), *arguments)

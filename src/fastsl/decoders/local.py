@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.additive import SEGMENT, mark_segments
-from fastsl._kernels.block import Block
+from fastsl._kernels.block import Block, part_of
 
 #: A table of voxels may take so much. Following blocks of a 2 mm brain share what they need below 130 MB: with 96 MB
 #: GaussianNB and NearestCentroid take half as long again (8 mm spheres, 120 volumes, two classes).
@@ -75,16 +75,14 @@ class SegmentTable:
         waiting = [(0, len(block.indptr) - 1)]
         while waiting:
             start, stop = waiting.pop()
-            first, last = block.indptr[start], block.indptr[stop]
             touched = np.zeros(len(self.shift), bool)
-            mark_segments(block.indices[first:last], touched)
+            mark_segments(block.indices[block.indptr[start] : block.indptr[stop]], touched)
             needed = np.flatnonzero(touched)
             if stop - start > 1 and len(needed) > self._most:
                 middle = (start + stop) // 2
                 waiting += [(middle, stop), (start, middle)]
                 continue
-            part = block._replace(indptr=block.indptr[start : stop + 1] - first, indices=block.indices[first:last])
-            yield part, slice(start, stop), self._take_in(needed, touched)
+            yield part_of(block, start, stop), slice(start, stop), self._take_in(needed, touched)
 
     def _take_in(self, needed: NDArray[np.int64], touched: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Give every needed segment a place; return those that had none."""
