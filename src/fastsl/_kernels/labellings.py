@@ -39,6 +39,23 @@ def add_scores(labellings, fold, labelling, values, true, sums):
 
 
 @helper
+def add_fold(labellings, fold, start, stop, values, true, sums):
+    """Add a fold's scores of the labellings ``start`` to ``stop - 1``, whose columns are the rows of ``values``."""
+    n_columns = labellings.targets.shape[1]
+    for labelling in range(start, stop):
+        k = (labelling - start) * n_columns
+        add_scores(labellings, fold, labelling, values[k : k + n_columns], true, sums)
+
+
+@helper
+def take_means(sums, n_folds):
+    """Sums over folds become means."""
+    for s in range(sums.shape[0]):
+        for labelling in range(sums.shape[1]):
+            sums[s, labelling] /= n_folds
+
+
+@helper
 def most_tested(labellings):
     """Largest number of test samples of a fold."""
     most = 1

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.block import allocate, read_sphere
-from fastsl._kernels.labellings import add_scores, list_samples, most_tested
+from fastsl._kernels.labellings import add_fold, list_samples, most_tested, take_means
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, syrk
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import inverse
@@ -190,12 +190,8 @@ def _ridge_null_sphere(sphere, labellings, alphas, work, space, sums):
         for fold in range(n_folds):
             if _decode_fold(labellings, fold, T, space, places) != 0:
                 return 1
-            for labelling in range(start, stop):
-                k = (labelling - start) * n_columns
-                add_scores(labellings, fold, labelling, space.values[k : k + n_columns], true, sums)
-    for s in range(sums.shape[0]):
-        for labelling in range(n_labellings):
-            sums[s, labelling] /= n_folds
+            add_fold(labellings, fold, start, stop, space.values, true, sums)
+    take_means(sums, n_folds)
     return 0
 
 

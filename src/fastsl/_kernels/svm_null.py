@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels import own_inverse
 from fastsl._kernels.block import allocate, read_sphere
-from fastsl._kernels.labellings import add_scores, most_tested
+from fastsl._kernels.labellings import add_fold, most_tested, take_means
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, is_exact, margin_space, settle
 from fastsl._kernels.over_spheres import over_spheres
@@ -137,12 +137,8 @@ def _svc_null_sphere(sphere, labellings, work, folding, inner, space, sums):
         space.F[:] = 0.0
         for fold in range(n_folds):
             _decode_fold(sphere, labellings, fold, T, invertible, work, folding, inner, space)
-            for labelling in range(start, stop):
-                k = (labelling - start) * n_columns
-                add_scores(labellings, fold, labelling, space.values[k : k + n_columns], true, sums)
-    for s in range(sums.shape[0]):
-        for labelling in range(n_labellings):
-            sums[s, labelling] /= n_folds
+            add_fold(labellings, fold, start, stop, space.values, true, sums)
+    take_means(sums, n_folds)
 
 
 @over_spheres
