@@ -7,11 +7,13 @@ with C_k the covariance (divided by n_k) of the class's data, m_k its mean and p
 and every g_k the same. Automatic shrinkage: D_k holds the standard deviations of the class, C_k is what remains when
 they are divided out, and g_k is chosen by Ledoit and Wolf (2004, J. Multivariate Anal. 88:365).
 
-S is low rank plus diagonal, so spheres with many voxels solve a system of the order of the training samples (Woodbury).
+S is low rank plus diagonal, so spheres with many voxels solve a system of the order of the training samples (Woodbury):
+see :mod:`fastsl._kernels.lda_gram` for fixed shrinkage.
 """
 
 import numpy as np
 
+from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.discriminant import (
     allocate_space,
     class_mean,
@@ -19,12 +21,11 @@ from fastsl._kernels.discriminant import (
     cut,
     dot,
     make_vector,
-    means_at,
     read_samples,
     write_from_weights,
-    write_scores,
 )
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk, syrk_rows
+from fastsl._kernels.lda_gram import gram_fold, products_with_means
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._runtime.jit import helper
 
@@ -46,76 +47,6 @@ def ledoit_wolf(squares, fourth, trace, m, p):
     delta = (squares / m**2 - p * mu**2) / p
     beta = min((fourth / m - squares / m**2) / (m * p), delta)
     return beta / delta if beta > 0.0 else 0.0
-
-
-@helper
-def _fixed_system(G, n_voxels, folds, fold, gamma, mean, at_mean, root, A):
-    """A = b I + W^1/2 R R' W^1/2 with W = diag(root)^2, see :func:`_fixed_gram_fold`; returns b.
-
-    R R' is G without its means over classes in rows and columns: ``mean`` and ``at_mean`` get the Gram's rows and
-    entries averaged over classes.
-    """
-    first, start = folds.of_fold[fold], folds.class_ptr[folds.of_fold[fold]]
-    m = root.shape[0]
-    S, of = folds.train[start : start + m], np.empty(m, np.int64)
-    b, largest = 0.0, 0.0
-    for c in range(mean.shape[0]):
-        own = folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start
-        class_mean(G, S[own[0] : own[1]], mean[c])
-        means_at(folds, first, mean[c], at_mean[c])
-        trace, prior = 0.0, folds.prior[first + c] / (own[1] - own[0])
-        for i in range(own[0], own[1]):
-            of[i], root[i] = c, np.sqrt((1.0 - gamma) * prior)
-            trace += G[S[i], S[i]] - 2.0 * mean[c, S[i]] + at_mean[c, c]
-            largest = max(largest, gamma * G[S[i], S[i]] / n_voxels)
-        b += gamma * prior * trace / n_voxels
-    for i in range(m):
-        for j in range(i, m):
-            centred = G[S[i], S[j]] - mean[of[i], S[j]] - mean[of[j], S[i]] + at_mean[of[i], of[j]]
-            A[i, j] = root[i] * root[j] * centred
-        A[i, i] += b
-    return b if b > _SINGULAR_PIVOT * largest else 0.0
-
-
-@helper
-def _fixed_gram_fold(Z, G, folds, fold, gamma, space, out):
-    """Fixed shrinkage from the Gram matrix G of the samples and the means.
-
-    S = R' W R + b I with R the class-centred training samples, W_i = (1 - gamma) pi_k / n_k and b = gamma tr / p, so
-
-        S^-1 v = (v - R' c) / b,    c = W^1/2 (b I + W^1/2 R R' W^1/2)^-1 W^1/2 R v
-
-    and F[t, i] = z_i' S^-1 v_t is made of products that are all in G.
-    """
-    first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
-    k, start, n1 = last - first, folds.class_ptr[first], G.shape[0]
-    m, nv = folds.class_ptr[last] - start, count_vectors(Z, last - first)
-    S, A, rows = folds.train[start : start + m], cut(space.A, m, m), cut(space.rows, nv, m)
-    mean, root, F, at_mean = np.empty((k, n1)), np.empty(m), np.empty((nv, n1)), np.empty((max(nv, k), k))
-    b = _fixed_system(G, Z.shape[1], folds, fold, gamma, mean, at_mean, root, A)
-    if not b > 0.0 or cholesky(A, m) != 0:
-        return 1
-    for t in range(nv):
-        make_vector(t, k, mean, G, F[t])
-        means_at(folds, first, F[t], at_mean[t])
-        for c in range(k):
-            for i in range(folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start):
-                rows[t, i] = root[i] * (F[t, S[i]] - at_mean[t, c])
-    cholesky_solve(A, m, rows, nv)
-    for t in range(nv):
-        for i in range(m):
-            rows[t, i] *= root[i]
-        for c in range(k):
-            own = folds.class_ptr[first + c] - start, folds.class_ptr[first + c + 1] - start
-            average = rows[t, own[0] : own[1]].mean()
-            for i in range(own[0], own[1]):
-                for j in range(n1):
-                    F[t, j] -= (rows[t, i] - average) * G[S[i], j]
-        for j in range(n1):
-            F[t, j] /= b
-        means_at(folds, first, F[t], at_mean[t])
-    write_scores(folds, fold, F, at_mean, 0.5 * F[nv - 1, n1 - 1], out)
-    return 0
 
 
 @helper
@@ -248,21 +179,23 @@ def _features_fold(Z, folds, fold, gamma, space, out):
 
 
 @helper
-def _fixed_sphere(Z, few_voxels, folds, gamma, space, out):
+def _fixed_sphere(block, b, folds, gamma, work, space, out):
     """Every fold of one sphere; returns the first status that is not 0. G is made once for all folds."""
-    order = 0 if few_voxels else Z.shape[0]
-    G = cut(space.C, order, order)
-    if not few_voxels:
-        syrk_rows(Z, G)
-        for i in range(G.shape[0]):
-            for j in range(i):
-                G[i, j] = G[j, i]
+    members = block.indices[block.indptr[b] : block.indptr[b + 1]]
+    few_voxels = members.shape[0] < block.features_below
+    Z, G = space.Z[:0].reshape(0, 0), work.G
+    a, square = np.empty(0 if folds.most == 2 else block.X.shape[1]), 0.0
+    if few_voxels:
+        Z = read_samples(block, b, space)
+    else:
+        read_sphere(block, b, work)
+        square = products_with_means(block.X, members, block.means, a) if folds.most > 2 else 0.0
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
             if few_voxels:
                 code = _features_fold(Z, folds, fold, gamma, space, out)
             else:
-                code = _fixed_gram_fold(Z, G, folds, fold, gamma, space, out)
+                code = gram_fold(G, a, square, len(members), folds, fold, gamma, work.A, work.rows, out)
             if code != 0:
                 return code
     return 0
@@ -288,14 +221,12 @@ def lda_fixed(block, folds, gamma, out, status):
 
     Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
     """
-    space = allocate_space(block, folds)
+    space, work = allocate_space(block, folds), allocate(block, folds.most + 1)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
-        p = block.indptr[b + 1] - block.indptr[b]
-        if p >= block.min_voxels:
-            Z = read_samples(block, b, space)
-            status[b] = _fixed_sphere(Z, p < block.features_below, folds, gamma, space, out[b])
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            status[b] = _fixed_sphere(block, b, folds, gamma, work, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 
