@@ -178,11 +178,8 @@ def ridge_features(sphere, problems, alphas, A, rows, out):
 
 
 @over_spheres
-def ridge(block, problems, alphas, out, status):
-    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
-
-    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
-    """
+def ridge_by_root(block, problems, alphas, out, status):
+    """As :func:`ridge`, one penalty for few problems."""
     work = allocate(block, most_targets(problems) + 1)
     for b in block.order:
         out[b] = np.nan
@@ -191,9 +188,35 @@ def ridge(block, problems, alphas, out, status):
             sphere = read_sphere(block, b, work)
             if sphere.primal:
                 status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
-            elif len(alphas) == 1 and problems.target.shape[0] <= FEW:
+            else:
                 status[b] = ridge_root(sphere, problems, alphas[0], work.M, out[b])
+            if status[b] != 0:
+                out[b] = np.nan
+
+
+@over_spheres
+def ridge_by_inverse(block, problems, alphas, out, status):
+    """As :func:`ridge`, for any."""
+    work = allocate(block, most_targets(problems) + 1)
+    for b in block.order:
+        out[b] = np.nan
+        status[b] = -1
+        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
+            sphere = read_sphere(block, b, work)
+            if sphere.primal:
+                status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
             else:
                 status[b] = ridge_gram(sphere, problems, alphas, work.M, work.rows, out[b])
             if status[b] != 0:
                 out[b] = np.nan
+
+
+def ridge(block, problems, alphas, out, status):
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
+
+    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best. Two kernels, so that
+    nobody waits for the compilation of what is not used.
+    """
+    by_root = len(alphas) == 1 and len(problems.target) <= FEW
+    kernel = ridge_by_root if by_root else ridge_by_inverse
+    kernel(block, problems, alphas, out, status)
