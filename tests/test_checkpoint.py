@@ -180,6 +180,32 @@ def test_a_damaged_block_is_decoded_again(fit, small_blocks, decoded, tmp_path, 
     assert decoded == ([64, 64] if harm == "renamed" else [64])
 
 
+def test_results_that_are_put_together_from_files_are_those_of_a_fit(phantom, small_blocks, tmp_path):
+    y, expected = phantom.labels["condition"], SearchLight(phantom.mask_img, radius=RADIUS, n_jobs=1)
+    expected.fit(phantom.img, y)
+    searchlight = clone(expected).set_params(checkpoint=tmp_path)
+    searchlight._keeps_images = False
+    assert_same(searchlight.fit(phantom.img, y), expected)
+    assert_same(searchlight.fit(phantom.img, y), expected)  # all of it from an earlier process
+
+
+def test_a_file_that_is_damaged_before_it_is_read_back_is_an_error(phantom, small_blocks, tmp_path, monkeypatch):
+    def damage(*arguments):
+        write(*arguments)
+        for file in files(tmp_path):
+            file.path.write_bytes(b"")
+
+    write = recorder.write_blocks
+    monkeypatch.setattr(recorder, "write_blocks", damage)
+    searchlight = SearchLight(phantom.mask_img, radius=RADIUS, n_jobs=1, checkpoint=tmp_path)
+    searchlight._keeps_images = False
+    with (
+        pytest.warns(RuntimeWarning, match="is damaged"),
+        pytest.raises(OSError, match=r"cannot be read back: give the same command again"),
+    ):
+        searchlight.fit(phantom.img, phantom.labels["condition"])
+
+
 def test_a_damaged_manifest_costs_no_block(fit, decoded, tmp_path):
     expected = fit(tmp_path)
     manifest = tmp_path / WHOLE.folder / "manifest.json"

@@ -64,7 +64,8 @@ def _expected(phantom, y=None, groups=None, imgs=None, **arguments):
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    monkeypatch.setattr("fastsl.searchlight.run_search", lambda *_: pytest.fail("spheres were decoded"))
+    for name in ("run_search", "decode_blocks"):
+        monkeypatch.setattr(f"fastsl.searchlight.{name}", lambda *_: pytest.fail("spheres were decoded"))
 
 
 # ------------------------------------------------------------------------------------------------------------------ run
@@ -423,7 +424,7 @@ def test_a_defect_keeps_its_traceback(run, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastsl.searchlight.run_search", broken)
+    monkeypatch.setattr("fastsl.searchlight.decode_blocks", broken)
     with pytest.raises(ZeroDivisionError):
         run("--quiet")
 
@@ -432,7 +433,7 @@ def test_ctrl_c_is_status_130(run, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastsl.searchlight.run_search", interrupted)
+    monkeypatch.setattr("fastsl.searchlight.decode_blocks", interrupted)
     assert run("--quiet") == 130
     assert capsys.readouterr().err == "fastsl run: interrupted; nothing was written.\n"
     assert list(run.out.iterdir()) == []

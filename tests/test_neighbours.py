@@ -234,6 +234,18 @@ def test_a_subset_of_centres_has_the_spheres_of_the_whole(seed):
     assert lists(part) == expected
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32])
+def test_centres_may_be_numbers_of_any_kind(dtype):
+    mask = np.zeros((9, 8, 7), bool)
+    mask[3:7, 2:5, 4:] = True  # spheres reach beyond the box around the mask
+    centres = np.argwhere(np.ones(mask.shape))
+    expected = sphere_neighbours(mask, AFFINES["oblique"], 4.0, centres + 0.0)
+    found = sphere_neighbours(mask, AFFINES["oblique"], 4.0, centres.astype(dtype))
+    assert lists(found) == lists(expected)
+    assert found.centres.dtype == np.float64
+    np.testing.assert_array_equal(plan_spheres(mask, AFFINES["oblique"], 4.0, centres).sizes(), expected.sizes)
+
+
 @pytest.mark.parametrize("edges", [[0, 1, 2, 50, 125], [0, 0, 60, 125, 125], list(range(126))])
 @pytest.mark.parametrize("between_voxels", [False, True])
 def test_blocks_joined_are_the_whole_bit_for_bit(edges, between_voxels):

@@ -20,6 +20,7 @@ from fastsl import sphere_neighbours
 from fastsl._runtime import cpus, jit, launch
 from fastsl._runtime.cpus import CpuBudget, cpu_budget, resolve_n_jobs
 from fastsl._runtime.launch import in_parts, kernel_threads, launching, max_threads
+from fastsl._runtime.memory import give_back
 
 PACKAGE = Path(fastsl.__file__).parent
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
@@ -558,3 +559,16 @@ def test_public_names_are_there_and_others_are_not():
         assert name in dir(fastsl)
     with pytest.raises(AttributeError, match="module 'fastsl' has no attribute 'decode'"):
         fastsl.decode  # noqa: B018
+
+
+@pytest.mark.parametrize("library", [object(), None], ids=["without malloc_trim", "no library"])
+def test_memory_is_given_back_where_the_system_can(monkeypatch, library):
+    give_back()
+
+    def load(_):
+        if library is None:
+            raise OSError
+        return library
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    give_back()

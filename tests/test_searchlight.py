@@ -241,10 +241,9 @@ def test_maps_need_a_fit(attribute):
 
 def test_the_volume_of_scores_is_made_by_fit_or_when_it_is_asked_for():
     searchlight = _searchlight()
-    searchlight._volume_later = True
+    searchlight._keeps_images = False
     searchlight.fit(_image(), Y)
     check_is_fitted(searchlight)
-    searchlight.predict(_image())
     assert "scores_" not in vars(searchlight)
     assert searchlight.scores_ is searchlight.scores_
     assert "scores_" in vars(_fit())

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 from fastsl import Neighbours, search_light, sphere_neighbours
+from fastsl._kernels.block import Block
 from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
 from fastsl.decoders import local
 from fastsl.extend import BlockMetric
@@ -120,6 +121,43 @@ def test_scores_do_not_depend_on_which_spheres_are_decoded_together(estimator):
     alone = Neighbours.from_sparse(whole.to_sparse())
     assert alone.levels.size == 0
     np.testing.assert_allclose(values(alone), expected, rtol=0, atol=1e-9)
+
+
+def new_segments(table, plan, size):
+    """How many segments are tabulated for all spheres, ``size`` at a time."""
+    X, n = table.X, 0
+    for start in range(0, len(plan), size):
+        spheres = plan.block(start, start + size)
+        for *_, new in table.parts(Block(X, np.zeros(len(X)), spheres.indptr, spheres.indices, 0.0, 0, 1)):
+            n += len(new)
+    return n
+
+
+@pytest.mark.parametrize("size", [1, 16, 32, 64])
+def test_a_table_of_all_planes_but_one_that_a_sphere_reaches_tabulates_nothing_twice(monkeypatch, size):
+    monkeypatch.setattr(local, "TABLE_BYTES", 10 * local.SEGMENT)
+    plan = plan_spheres(np.ones((20, 8 * local.SEGMENT // 32, 8)), AFFINES["cubes"], 4.0)  # five planes of two segments
+    table = local.SegmentTable(np.zeros((plan.n_voxels, 1), np.float32), 1)
+    assert new_segments(table, plan, size) == plan.n_voxels // local.SEGMENT
+
+
+def test_a_table_takes_no_more_than_it_must(monkeypatch):
+    plan = plan_spheres(np.ones((20, 8 * local.SEGMENT // 32, 8)), AFFINES["cubes"], 4.0)
+    table = local.SegmentTable(np.zeros((plan.n_voxels, 1), np.float32), 1)
+    assert new_segments(table, plan, 16) == plan.n_voxels // local.SEGMENT == 40
+    assert table.n_rows == plan.n_voxels
+    assert len(np.unique(np.arange(plan.n_voxels)[:: local.SEGMENT] + table.shift)) <= 11
+
+
+def test_many_spheres_have_a_larger_table_than_few(monkeypatch):
+    monkeypatch.setattr(local, "FEW_BYTES", 20 * local.SEGMENT)
+    monkeypatch.setattr(local, "FEW", 100)
+    plan = plan_spheres(np.ones((20, 8 * local.SEGMENT // 32, 8)), AFFINES["cubes"], 4.0)
+    table = local.SegmentTable(np.zeros((plan.n_voxels, 1), np.float32), 1)
+    new_segments(table, plan, 99)
+    assert table.n_rows == 20 * local.SEGMENT
+    new_segments(table, plan, 100)
+    assert table.n_rows == plan.n_voxels
 
 
 @pytest.mark.parametrize("estimator", [GaussianNB(), NearestCentroid()], ids=["gnb", "centroid"])

@@ -45,10 +45,6 @@ class NewImages(Maps):
         """Score every sphere."""
         raise NotImplementedError
 
-    def _forget_images(self) -> None:
-        """Give back the memory of the data matrix: results stay, and new images can no longer be decoded."""
-        del self._fitted
-
     def _decode(self, imgs: Any, groups: Any, y: Any = None) -> SearchResult:
         """Train on all that was fitted and test on new images."""
         check_is_fitted(self)

@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
         connectivity=arguments.connectivity,
         keep_null=arrays if arguments.keep_null else None,
     )
-    searchlight._volume_later = True
+    searchlight._keeps_images = False
     try:
         with watching():
             searchlight.fit(question.series.select(question.keep), question.y, question.groups, shard=shard)
@@ -116,7 +116,6 @@ def run(arguments: argparse.Namespace) -> None:
     if shard is not None:
         _say_what_a_shard_did(arguments, searchlight, shard, seconds)
         return
-    searchlight._forget_images()  # maps of a large volume take as much memory again
     try:
         files = results.write(searchlight, out, arrays, about, {"seconds": seconds})
     except OSError as error:

@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
+from fastsl._runtime.memory import give_back
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
 from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
 from fastsl.checkpoints.manifest import Manifest
-from fastsl.checkpoints.recorder import Checkpoint, Recorder
+from fastsl.checkpoints.recorder import Checkpoint, FileRecorder
 from fastsl.checkpoints.shards import WHOLE, Shard
 from fastsl.estimators import estimator_type
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
@@ -25,7 +26,7 @@ from fastsl.matrix import standardize_groups
 from fastsl.neighbours import check_radius, plan_spheres
 from fastsl.new_images import Fitted, NewImages
 from fastsl.progress import Progress
-from fastsl.search import run_search
+from fastsl.search import collect_blocks, decode_blocks, run_search
 from fastsl.significance import Significance
 
 
@@ -228,8 +229,9 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
     True
     """
 
-    #: Whether fit leaves the volume of scores to whoever asks for it: a command line, which first forgets the images.
-    _volume_later = False
+    #: Whether a fit is also for new images. A command line's is not: the matrix is given back before the results of all
+    #: spheres are put together, and the volume of scores is made for whoever asks for it.
+    _keeps_images = True
 
     def __init__(
         self,
@@ -355,18 +357,25 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             words = ingredients(X, analysis, keep, **geometry, **rest, **test)
         if self.standardize:
             standardize_groups(X, analysis.groups)
+        give_back()
         manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)
         spheres = spheres.between(first, stop)
         with _recording(checkpoint, manifest, analysis, process_mask) as recorder:
             part_from = None if shard is None else first
-            result = run_search(X, spheres, analysis, threads, progress, keep, recorder, part_from)
+            if self._keeps_images or recorder is None or keep or analysis.permuted is not None:
+                result = run_search(X, spheres, analysis, threads, progress, keep, recorder, part_from)
+            else:
+                decode_blocks(X, spheres, analysis, threads, progress, keep, recorder, part_from, None)
+                del X
+                result = collect_blocks(recorder, analysis, len(spheres), is_part=shard is not None)
 
-        self._fitted = Fitted(X, spheres, needed, series.grid, analysis)
+        if self._keeps_images:
+            self._fitted = Fitted(X, spheres, needed, series.grid, analysis)
         self.mask_img_ = None if mask is None else mask.image
         centred = part_of_mask(process_mask.inside, first, stop)
         self._fill(analysis.layout, result, centred, process_mask.grid.affine)
         self._fill_significance(significance, result, is_part=shard is not None, n_jobs=threads)
-        if not self._volume_later:
+        if self._keeps_images:
             _ = self.scores_  # now it is in vars(self), where nilearn looks for what fit has made
         return self
 
@@ -438,7 +447,7 @@ def _open_checkpoint(given: Any) -> Checkpoint | None:
 
 def _recording(
     checkpoint: Checkpoint | None, manifest: Manifest, analysis: Analysis, process_mask: Mask
-) -> AbstractContextManager[Recorder | None]:
+) -> AbstractContextManager[FileRecorder | None]:
     """What a search is recorded by: the folder of its shard, or nothing."""
     if checkpoint is None:
         return nullcontext()

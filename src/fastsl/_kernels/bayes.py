@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part, typical
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.voxels import add_squares, measure_voxel
+from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
 from fastsl._runtime.jit import entry, helper
 
 _LOG_TWO_PI = np.log(2.0 * np.pi)
@@ -72,13 +72,13 @@ def _contrast(x, mean_0, var_0, mean, var, row, slope):
 
 
 @helper
-def _bayes_parts(voxels, folds, v, exact, first, slope):
-    """Contrasts, E_0 and derivatives of one voxel; returns how many test samples are too far off for a class."""
+def _bayes_parts(tested, voxels, folds, v, exact, first, slope):
+    """Contrasts, E_0 and derivatives of one voxel; returns how many of ``tested`` are too far off for a class."""
     place, beyond = 0, 0
     mean, var = voxels.mean[v], voxels.var[v]
     for fold in range(folds.first.shape[0] - 1):
         own = slice(folds.test_ptr[fold], folds.test_ptr[fold + 1])
-        x, e_0 = voxels.X[v, own], folds.first[fold]
+        x, e_0 = tested[own], folds.first[fold]
         if folds.first[fold + 1] > e_0:
             beyond += _first_evidence(x, mean[e_0], var[e_0], first[own])
         for e in range(e_0 + 1, folds.first[fold + 1]):
@@ -89,7 +89,7 @@ def _bayes_parts(voxels, folds, v, exact, first, slope):
 
 
 @helper
-def _bayes_row(voxels, sums, folds, v):
+def _bayes_row(tested, voxels, sums, folds, v):
     """A voxel's row of the table; zeros, and ``least`` 0, where it is out of bounds."""
     n_test = folds.test.shape[0]
     exact, rough = sums.rows[v][: sums.n_exact], rough_part(sums.rows[v], sums.n_exact)
@@ -100,7 +100,7 @@ def _bayes_row(voxels, sums, folds, v):
     for fold in range(voxels.total.shape[1]):
         sums.most[v] = max(sums.most[v], voxels.total[v, fold])
     rough[:] = 0.0
-    if least > 0.0 and _bayes_parts(voxels, folds, v, exact, rough[:n_test], rough[n_test:]) > 0:
+    if least > 0.0 and _bayes_parts(tested, voxels, folds, v, exact, rough[:n_test], rough[n_test:]) > 0:
         least = 0.0
     sums.least[v] = least if least > 0.0 else 0.0
     if sums.least[v] == 0.0:
@@ -120,9 +120,11 @@ def _leave_out(sums, start, stop):
 @helper
 def _bayes_segment(X, segment, place, folds, voxels, sums):
     first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
+    tested = np.empty(folds.test.shape[0], np.float32)
     for v in range(first, last):
-        measure_voxel(X[v], folds, voxels, v + place)
-        _bayes_row(voxels, sums, folds, v + place)
+        measure_moments(X[v], folds, voxels, v + place)
+        take_tested(X[v], folds, tested)
+        _bayes_row(tested, voxels, sums, folds, v + place)
     _leave_out(sums, first + place, last + place)
     accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
@@ -188,15 +190,17 @@ def _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, 
 
 
 @helper
-def _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, row):
+def _bayes_by_voxels(X, members, shift, voxels, folds, log_prior, added, row):
     """Joint log-likelihoods of one sphere; returns 1 where a variance is 0."""
     n_folds, n_entries, p = added.shape[0], folds.size.shape[0], members.shape[0]
     logdet, product = np.zeros(n_entries), np.ones(n_entries)
+    tested = np.empty(folds.test.shape[0], np.float32)
     row[:] = 0.0
     for member in members:
         v = member + shift[member // SEGMENT]
+        take_tested(X[member], folds, tested)
         for fold in range(n_folds):
-            x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+            x = tested[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
             for e in range(folds.first[fold], folds.first[fold + 1]):
                 var = voxels.var[v, e] + added[fold]
                 if not var > 0.0:
@@ -231,6 +235,6 @@ def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, st
                 status[b] = 0
                 _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, out[b])
             else:
-                status[b] = _bayes_by_voxels(members, shift, voxels, folds, log_prior, added, out[b])
+                status[b] = _bayes_by_voxels(block.X, members, shift, voxels, folds, log_prior, added, out[b])
         if status[b] != 0:
             out[b] = np.nan

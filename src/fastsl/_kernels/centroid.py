@@ -15,7 +15,7 @@ import numpy as np
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.voxels import add_squares, measure_voxel
+from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
 from fastsl._runtime.jit import entry, helper
 
 #: A voxel whose largest square is more than this times the segment's median is added to a sphere by itself.
@@ -37,7 +37,7 @@ def _width(first, last, n_test):
 
 
 @helper
-def _centroid_row(voxels, folds, v, row):
+def _centroid_row(tested, voxels, folds, v, row):
     """A voxel's part of what predicts, and of the scores: in units of its deviation within classes."""
     row[:] = 0.0
     for fold in range(folds.first.shape[0] - 1):
@@ -49,7 +49,7 @@ def _centroid_row(voxels, folds, v, row):
             within += folds.size[e] * voxels.var[v, e] / (n - (last - first))
         weight = 1.0 / within if within > 0.0 else 1.0
         width = _width(first, last, n_test)
-        x = voxels.X[v, folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+        x = tested[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
         for e in range(first, last):
             place, sign = folds.start[e], _sign(first, last, e)
             add_squares(x, voxels.mean[v, e], -sign, row[place : place + n_test])
@@ -79,9 +79,11 @@ def _leave_out(voxels, sums, start, stop):
 @helper
 def _centroid_segment(X, segment, place, folds, voxels, sums):
     first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
+    tested = np.empty(folds.test.shape[0], np.float32)
     for v in range(first, last):
-        measure_voxel(X[v], folds, voxels, v + place)
-        _centroid_row(voxels, folds, v + place, sums.rows[v + place])
+        measure_moments(X[v], folds, voxels, v + place)
+        take_tested(X[v], folds, tested)
+        _centroid_row(tested, voxels, folds, v + place, sums.rows[v + place])
     _leave_out(voxels, sums, first + place, last + place)
     accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
@@ -94,7 +96,7 @@ def tabulate_centroids(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance, row):
+def _centroid_sphere(X, members, shift, voxels, sums, folds, log_prior, by_distance, row):
     """What predicts, -d_k or the scores, and the scores: voxels in units of their deviation within classes.
 
         score_k(x) = 2 log prior_k - sum_v (x_v - m_kv)^2 / s2_v,    s2_v = sum_k n_k s2_kv / (n - n_classes)
@@ -106,8 +108,9 @@ def _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance
     for v in members:
         place = v + shift[v // SEGMENT]
         if sums.least[place] == 0.0:
-            own = np.empty(row.shape[0])
-            _centroid_row(voxels, folds, place, own)
+            own, tested = np.empty(row.shape[0]), np.empty(folds.test.shape[0], np.float32)
+            take_tested(X[v], folds, tested)
+            _centroid_row(tested, voxels, folds, place, own)
             row += own
     for fold in range(folds.first.shape[0] - 1):
         first, last = folds.first[fold], folds.first[fold + 1]
@@ -134,6 +137,6 @@ def nearest_centroid(block, shift, voxels, sums, folds, log_prior, by_distance, 
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            status[b] = _centroid_sphere(members, shift, voxels, sums, folds, log_prior, by_distance, out[b])
+            status[b] = _centroid_sphere(block.X, members, shift, voxels, sums, folds, log_prior, by_distance, out[b])
         if status[b] != 0:
             out[b] = np.nan

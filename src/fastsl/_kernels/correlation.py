@@ -31,14 +31,14 @@ def _add_products(x, shift, m, row):
 
 
 @helper
-def _correlate_fold(members, voxels, shared, folds, fold, row):
+def _correlate_fold(members, voxels, tested, shared, folds, fold, row):
     """Correlations of one fold's test samples with its classes; NaN where a pattern does not vary."""
     first, last, p = folds.first[fold], folds.first[fold + 1], members.shape[0]
     place, n_test = folds.test_ptr[fold], folds.test_ptr[fold + 1] - folds.test_ptr[fold]
     x_sum, x_square = np.zeros(n_test), np.zeros(n_test)
     m_sum, m_square = np.zeros(last - first), np.zeros(last - first)
     for v in members:
-        x, shift = voxels.X[v, place : place + n_test], shared[v, fold]
+        x, shift = tested[v, place : place + n_test], shared[v, fold]
         _add_moments(x, shift, x_sum, x_square)
         for e in range(first, last):
             m = voxels.mean[v, e] - shift
@@ -56,17 +56,18 @@ def _correlate_fold(members, voxels, shared, folds, fold, row):
 
 
 @helper
-def _correlate_sphere(members, voxels, shared, folds, row):
+def _correlate_sphere(members, voxels, tested, shared, folds, row):
     row[:] = 0.0
     for fold in range(folds.first.shape[0] - 1):
-        _correlate_fold(members, voxels, shared, folds, fold, row)
+        _correlate_fold(members, voxels, tested, shared, folds, fold, row)
 
 
 @over_spheres
-def correlations(block, voxels, shared, folds, out, status):
-    """Correlations ``out`` (n_centres, n_out); ``block.indices`` are rows of ``voxels`` and of ``shared``.
+def correlations(block, voxels, tested, shared, folds, out, status):
+    """Correlations ``out`` (n_centres, n_out); ``block.indices`` are rows of ``voxels``, ``tested`` and ``shared``.
 
-    ``shared`` (n_voxels, n_folds) is subtracted from every pattern. Status -1: fewer than ``min_voxels``.
+    ``tested`` (n_voxels, n_test) are the test samples, fold after fold; ``shared`` (n_voxels, n_folds) is subtracted
+    from every pattern. Status -1: fewer than ``min_voxels``.
     """
     for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
@@ -74,4 +75,4 @@ def correlations(block, voxels, shared, folds, out, status):
         out[b] = np.nan
         if members.shape[0] >= block.min_voxels:
             status[b] = 0
-            _correlate_sphere(members, voxels, shared, folds, out[b])
+            _correlate_sphere(members, voxels, tested, shared, folds, out[b])

@@ -12,7 +12,7 @@ from fastsl._runtime.jit import entry, helper
 
 
 @helper
-def _sphere(row_of, centre, exact, wide, A, limit, shared_by, out, levels):
+def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, levels):
     """Write the rows of one sphere to ``out`` in rising order (only count where ``out`` is empty); return how many.
 
     A centre on the grid uses the table ``exact`` of offsets, which was computed once: the same shape everywhere. A
@@ -24,10 +24,9 @@ def _sphere(row_of, centre, exact, wide, A, limit, shared_by, out, levels):
     on_grid = shift[0] == 0.0 and shift[1] == 0.0 and shift[2] == 0.0
     offsets = exact if on_grid else wide
     n, place = 0, 2 * (int(nearest[1]) % 2) + int(nearest[2]) % 2
+    x_0, y_0, z_0 = int(nearest[0]) - corner[0], int(nearest[1]) - corner[1], int(nearest[2]) - corner[2]
     for k in range(offsets.shape[0]):
-        x = int(nearest[0]) + offsets[k, 0]
-        y = int(nearest[1]) + offsets[k, 1]
-        z = int(nearest[2]) + offsets[k, 2]
+        x, y, z = x_0 + offsets[k, 0], y_0 + offsets[k, 1], z_0 + offsets[k, 2]
         if x < 0 or y < 0 or z < 0 or x >= row_of.shape[0] or y >= row_of.shape[1] or z >= row_of.shape[2]:
             continue
         row = row_of[x, y, z]
@@ -51,15 +50,16 @@ def _sphere(row_of, centre, exact, wide, A, limit, shared_by, out, levels):
 
 
 @entry
-def list_members(row_of, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts):
+def list_members(row_of, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts):
     """Sphere sizes ``counts[c]``, and members ``indices[indptr[c]:indptr[c + 1]]`` where that has room for them.
 
-    ``centres`` (n_centres, 3) are float64 voxel coordinates. Called twice: without room, to count, then to fill. One
-    kernel for both, because each costs a second and a half to compile.
+    ``row_of`` is of the box around the mask that begins at the voxel ``corner``; ``centres`` (n_centres, 3) are float64
+    voxel coordinates. Called twice: without room, to count, then to fill. One kernel for both, because each
+    costs a second and a half to compile.
     """
     for c in nb.prange(centres.shape[0]):
         out, levels_of = indices[indptr[c] : indptr[c + 1]], levels[indptr[c] : indptr[c + 1]]
-        counts[c] = _sphere(row_of, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
+        counts[c] = _sphere(row_of, corner, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
 
 
 @entry

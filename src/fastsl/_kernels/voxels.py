@@ -31,7 +31,6 @@ class ClassFolds(NamedTuple):
 class Voxels(NamedTuple):
     """Of each voxel of a block of spheres."""
 
-    X: NDArray[np.float32]  # (n_voxels, n_test) test samples, fold after fold
     mean: NDArray[np.float64]  # (n_voxels, n_entries)
     var: NDArray[np.float64]  # (n_voxels, n_entries)
     total: NDArray[np.float64]  # (n_voxels, n_folds) variance over all training samples of a fold
@@ -64,8 +63,8 @@ def _add_deviations(member, n, group_mean, squares, mean, var):
 
 
 @helper
-def _moments(x, folds, voxels, v):
-    """Means and variances of one voxel: of groups, and of entries from those."""
+def measure_moments(x, folds, voxels, v):
+    """Means and variances of the voxel with the samples x, row v: of groups, and of entries from those."""
     mean, var, total = voxels.mean[v], voxels.var[v], voxels.total[v]
     n_groups = folds.member.shape[0]
     group_mean, squares = np.empty(n_groups), np.empty(n_groups)
@@ -94,19 +93,24 @@ def _moments(x, folds, voxels, v):
 
 
 @helper
-def measure_voxel(x, folds, voxels, v):
-    """Fill row v with what is known of the voxel with the samples x."""
-    _moments(x, folds, voxels, v)
+def take_tested(x, folds, tested):
+    """The test samples of a voxel, fold after fold."""
     for place in range(folds.test.shape[0]):
-        voxels.X[v, place] = x[folds.test[place]]
+        tested[place] = x[folds.test[place]]
+
+
+@helper
+def _measure_voxel(x, folds, voxels, v, tested):
+    measure_moments(x, folds, voxels, v)
+    take_tested(x, folds, tested)
 
 
 @entry
-def measure_voxels(X, chosen, folds, voxels):
-    """Fill ``voxels`` for the rows ``chosen`` of X (n_voxels, n_samples)."""
+def measure_voxels(X, chosen, folds, voxels, tested):
+    """Fill ``voxels`` and ``tested`` (n_voxels, n_test) for the rows ``chosen`` of X (n_voxels, n_samples)."""
     # A write to an array of a named tuple is lost in the body of a prange (numba 0.68), so that the body is one call.
     for v in nb.prange(chosen.shape[0]):
-        measure_voxel(X[chosen[v]], folds, voxels, v)
+        _measure_voxel(X[chosen[v]], folds, voxels, v, tested[v])
 
 
 @helper

@@ -1,5 +1,7 @@
 """How much memory this process may still take."""
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -16,6 +18,15 @@ def available_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     except (AttributeError, ValueError, OSError):
         return 4 * 10**9
+
+
+def give_back() -> None:
+    """Return what was freed to the system; does nothing where the C library is not glibc.
+
+    It keeps arrays of up to 32 MB for later ones: 35 MB of what reading a 0.8 mm brain took, beside the matrix.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not there; no such library; Windows
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _machine(path: Path = Path("/proc/meminfo")) -> int | None:

@@ -22,7 +22,7 @@ from fastsl.record import check_writable, versions, where
 
 #: Blocks are gathered and written so often, or when they take so much memory: what a kill can cost. While a file is
 #: made they are held twice, beside the scores of all spheres.
-SECONDS_A_FILE, BYTES_A_FILE = 25.0, 16 * 2**20
+SECONDS_A_FILE, BYTES_A_FILE = 25.0, 4 * 2**20
 
 
 class Recorder:
@@ -86,6 +86,20 @@ class FileRecorder(Recorder):
         """Ranges of centres that :meth:`replay` did not give."""
         first = self._manifest.first
         return [(a - first, b - first) for a, b in gaps(self._covered, first, first + n_centres)]
+
+    def read_back(self, n_centres: int) -> Iterator[Block]:
+        """Give all blocks, those of this process too.
+
+        Raises
+        ------
+        OSError
+            When not all of them are there as they were written.
+        """
+        self.flush()
+        self._covered = []
+        yield from self.replay()
+        if self.left(n_centres):
+            raise OSError(f"blocks in {self._folder} cannot be read back: give the same command again.")
 
     def put(self, block: Block) -> None:
         """Take a block that was decoded, and write it with others now and then."""

@@ -98,19 +98,18 @@ def _groups(member: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.
 def _empty(n_voxels: int, entries: ClassFolds) -> Voxels:
     n_entries, n_folds = len(entries.size), len(entries.first) - 1
     return Voxels(
-        np.empty((n_voxels, len(entries.test)), np.float32),
         np.empty((n_voxels, n_entries)),
         np.empty((n_voxels, n_entries)),
         np.empty((n_voxels, n_folds)),
     )
 
 
-def measured(block: Block, entries: ClassFolds) -> tuple[Block, Voxels]:
-    """What is known of the voxels of a block, and the block with rows of that for indices, and their means."""
+def measured(block: Block, entries: ClassFolds) -> tuple[Block, Voxels, NDArray[np.float32]]:
+    """The block on its own voxels alone, what is known of these, and their test samples."""
     chosen, indices = localise(block)
-    voxels = _empty(len(chosen), entries)
-    measure_voxels(block.X, chosen, entries, voxels)
-    return block._replace(indices=indices, means=block.means[chosen]), voxels
+    voxels, tested = _empty(len(chosen), entries), np.empty((len(chosen), len(entries.test)), np.float32)
+    measure_voxels(block.X, chosen, entries, voxels, tested)
+    return block._replace(indices=indices, means=block.means[chosen]), voxels, tested
 
 
 def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform: bool) -> NDArray[np.float64]:
@@ -135,8 +134,8 @@ class PrefixSums(SegmentTable):
     def __init__(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> None:
         self._entries, self._n_exact, self._n_rough = entries, n_exact, n_rough
         self._n_columns = n_exact + -(-n_rough // 2)
-        n_voxel = 4 * len(entries.test) + 16 * len(entries.size) + 8 * len(entries.first)
-        super().__init__(X, n_voxel + 8 * self._n_columns)
+        n_voxel = 16 * len(entries.size) + 8 * len(entries.first)
+        super().__init__(X, n_voxel + 8 * self._n_columns + 16)
         self._allocate()
 
     def restart(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> bool:

@@ -23,12 +23,12 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     entries, outputs = class_folds(y, folds, 2, None, 1)
 
     def run(block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        local, voxels = measured(block, entries)
+        local, voxels, tested = measured(block, entries)
         shared = np.empty((len(voxels.mean), len(folds)))
         for fold in range(len(folds)):
             own = voxels.mean[:, entries.first[fold] : entries.first[fold + 1]]
             # Voxels are without their means here, which belong to the patterns unless the shared pattern goes.
             shared[:, fold] = own.mean(axis=1) if estimator.centre and own.size else -local.means
-        correlation.correlations(local, voxels, shared, entries, out, status)
+        correlation.correlations(local, voxels, tested, shared, entries, out, status)
 
     return Plan("CorrelationClassifier", run, outputs, y, folds, Similarities)
