@@ -7,8 +7,9 @@ averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastsl._kernels.block import allocate, most_targets, read_sphere
+from fastsl._kernels.block import Block, Problems, allocate, most_targets, read_sphere
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, multiply_rows
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
@@ -211,7 +212,13 @@ def ridge_by_inverse(block, problems, alphas, out, status):
                 out[b] = np.nan
 
 
-def ridge(block, problems, alphas, out, status):
+def ridge(
+    block: Block,
+    problems: Problems,
+    alphas: NDArray[np.float64],
+    out: NDArray[np.float64],
+    status: NDArray[np.int8],
+) -> None:
     """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
 
     ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best. Two kernels, so that
