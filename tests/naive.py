@@ -117,6 +117,34 @@ def hinge(X, y, X_test, *, C, s2):
     raise AssertionError(f"the twin did not converge: gap {gap}")
 
 
+def both_terms(sphere):
+    """K of a sphere, without its free intercept."""
+    return sphere.Z + (np.outer(sphere.u, sphere.u) / sphere.inv_c if 0.0 < sphere.inv_c < np.inf else 0.0)
+
+
+def states_solve(K, D, t, low, high, states, free_intercept, tolerance=1e-9):
+    """Whether there is a solution of the hinge loss with these states: 0 zero, +-1 free, +-2 at the bound."""
+    free, bound = np.abs(states) == 1, np.abs(states) == 2
+    beta = np.where(bound, np.where(states > 0, high, low), 0.0)
+    m = np.count_nonzero(free)
+    A, b = (K + np.diag(D))[np.ix_(free, free)], t[free] - K[free] @ beta
+    if free_intercept:
+        A, b = np.block([[A, np.ones((m, 1))], [np.ones((1, m)), np.zeros((1, 1))]]), np.append(b, -beta.sum())
+    solution = np.linalg.lstsq(A, b, rcond=None)[0]
+    if np.abs(A @ solution - b).max(initial=0.0) > tolerance:
+        return False
+    beta[free] = solution[:m]
+    inside = (beta > low + tolerance) & (beta < high - tolerance)  # next to a bound it is another state's solution
+    if (free & ~inside).any():
+        return False
+    rest = K @ beta + D * beta - t  # without the intercept
+    side = np.where(high > 0.0, 1, -1) * np.where(bound, -1, 1)  # where f - t has to lie
+    if free_intercept and m == 0:
+        return bool((-rest[side > 0]).max(initial=-np.inf) <= (-rest[side < 0]).min(initial=np.inf) + tolerance)
+    g = solution[m] if free_intercept else 0.0
+    return bool((side * (rest + g))[~free].min(initial=0.0) >= -tolerance)
+
+
 def solve_long(A, b):
     """Solve A x = b in long double by Cholesky."""
     A, b = A.astype(np.longdouble), b.astype(np.longdouble)

@@ -12,45 +12,56 @@ other side.
 
 import numpy as np
 
+from fastsl._kernels.box_states import TIE, is_unique, move_wrong_states, right_state, size_of_coefficients
 from fastsl._kernels.lapack import cholesky, cholesky_solve
 from fastsl._runtime.jit import helper
 
-#: A coefficient of 0, or f on its margin, to within this is a tie: either side gives the same solution.
-_TIE = 1e-10
 #: Relative to the mean diagonal of K, added to it: with fewer voxels than support vectors K alone is singular.
 _RIDGE = 1e-12
 _MOST_STEPS = 2000
 #: A larger error of f on the free samples says that the system was singular all the same: no solution, though on the
-#: way to one (all free, smooth data: 2e-7) it may be. The looser one is for the method that always ends: with C = 1 on
-#: raw intensities entries of K are 1e9, and f has 8 digits (measured: 5e-8).
-_GAP, _LOOSE_GAP = 1e-8, 1e-6
+#: way to one (all free, smooth data: 2e-7) it may be. The looser one is for the active set method and
+#: for unique states: with C = 1 on raw intensities entries of K are 1e9, and f has 8 digits (measured: 5e-8).
+_GAP, LOOSE_GAP = 1e-8, 1e-6
 #: More on the diagonal, relative to the mean diagonal of K, where block pivoting went in circles.
 _SOFTENED = 2e-2, 2e-3, 2e-4
 #: Steps that may move all states at once without lowering the number of wrong ones.
 _PATIENCE = 8
 
-# States: 0 zero, 1 and -1 between zero and a bound, 2 and -2 at the bound.
-
 
 @helper
 def box(sphere, S, D, t, eps, low, high, state, A, rows, f, beta):
-    """Solve by block pivoting, at once or by way of softer problems, else by the active set method, which always ends.
+    """Solve by block pivoting, at once or by way of softer problems, else by the active set method.
 
     ``state`` (n,) int8 enters as a guess and leaves as the solution's, ``f`` and ``beta`` (n,) leave as the solution,
     which is a function of the final state alone. ``A`` and ``rows`` are work space. Returns 0, 1 (not positive
     definite) or 2 (no standstill).
     """
     M = np.empty(S.shape[0], np.int64)
-    solved = _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+    solved = _pivot_from(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
     if not solved:
-        solved = _soften_and_pivot(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+        _soften(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+        solved = _pivot_from(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+    if not solved:  # a small C has all at the bound, where those that sum to zero cannot go one by one
+        _put_at_bounds(S, t, low, high, state)
+        solved = _pivot_from(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
     if not solved:
-        status = _add_one_by_one(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
-        if status != 0:
-            return status
+        for i in S:
+            state[i] = 0
+        now = np.zeros(beta.shape[0])
+        gap = add_one_by_one(sphere, S, D, t, eps, low, high, state, now, M, A, rows, f, beta, _MOST_STEPS)
+        if not gap <= LOOSE_GAP:
+            return 2 if gap == np.inf else 1
     if sphere.inv_c == 0.0 and _at_bounds(sphere, S, t, low, high, state, beta):
-        _solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+        solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
     return 0
+
+
+@helper
+def _put_at_bounds(S, t, low, high, state):
+    for i in S:
+        sign = 1 if high[i] > 0.0 and (low[i] >= 0.0 or t[i] > 0.0) else -1
+        state[i] = 2 * sign if max(high[i], -low[i]) < np.inf else sign
 
 
 @helper
@@ -59,7 +70,7 @@ def _at_bounds(sphere, S, t, low, high, state, beta):
 
     Then a range of intercepts solves the problem, of which the free coefficients gave an end, and libsvm the middle.
     """
-    tie, n_free = _TIE * _largest(sphere, S, t, low, high, beta), 0
+    tie, n_free = TIE * size_of_coefficients(sphere, S, t, low, high, beta), 0
     for i in S:
         if abs(state[i]) == 1:
             n_free += 1
@@ -74,33 +85,37 @@ def _at_bounds(sphere, S, t, low, high, state, beta):
 
 
 @helper
-def _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
-    """Guess all states, solve the system that they mean, move every state that the solution contradicts; repeat.
-
-    Judice and Pires 1994, Comput. Oper. Res. 21:587. True when no state is wrong; False when the number of wrong ones
-    does not fall any more, or where the system is singular.
-    """
-    fewest, patience = S.shape[0] + 1, _PATIENCE
-    while patience > 0:
-        m, gap = _solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
-        if m < 0:
-            return False
-        wrong, largest = 0, _largest(sphere, S, t, low, high, beta)
-        for i in S:
-            right = _right_state(t[i], eps, low[i], high[i], state[i], f[i] + D[i] * beta[i], beta[i], largest)
-            if right != state[i]:
-                wrong += 1
-                state[i] = right
-        if wrong == 0:
-            return gap <= _GAP
-        patience -= 1
-        if wrong < fewest:
-            fewest, patience = wrong, _PATIENCE
-    return False
+def _pivot_from(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+    """Whether block pivoting from ``state`` solves the problem."""
+    gap = pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta, _PATIENCE)
+    if gap <= _GAP:
+        return True
+    return gap <= LOOSE_GAP and is_unique(sphere, S, D, t, eps, low, high, state, A, f, beta, gap)
 
 
 @helper
-def _soften_and_pivot(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+def pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta, most_patience):
+    """Guess all states, solve the system that they mean, move every state that the solution contradicts; repeat.
+
+    Judice and Pires 1994, Comput. Oper. Res. 21:587. Returns the error of f when no state is wrong; infinity when the
+    number of wrong ones has not fallen for ``most_patience`` steps, or where the system is singular.
+    """
+    fewest, patience = S.shape[0] + 1, most_patience
+    while patience > 0:
+        m, gap = solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+        if m < 0:
+            return np.inf
+        wrong = move_wrong_states(sphere, S, D, t, eps, low, high, state, f, beta)
+        if wrong == 0:
+            return gap
+        patience -= 1
+        if wrong < fewest:
+            fewest, patience = wrong, most_patience
+    return np.inf
+
+
+@helper
+def _soften(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
     """Block pivoting from the solutions of problems with more on the diagonal, less and less: each is near the next."""
     size, soft = 0.0, np.empty(D.shape[0])
     for i in S:
@@ -108,28 +123,25 @@ def _soften_and_pivot(sphere, S, D, t, eps, low, high, state, M, A, rows, f, bet
     for part in _SOFTENED:
         for i in range(D.shape[0]):
             soft[i] = D[i] + part * size
-        _pivot_blocks(sphere, S, soft, t, eps, low, high, state, M, A, rows, f, beta)
-    return _pivot_blocks(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+        pivot_blocks(sphere, S, soft, t, eps, low, high, state, M, A, rows, f, beta, _PATIENCE)
 
 
 @helper
-def _add_one_by_one(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+def add_one_by_one(sphere, S, D, t, eps, low, high, state, now, M, A, rows, f, beta, most_steps):
     """Active set method (Nocedal and Wright 2006, Numerical Optimization, section 16.5).
 
-    From zero, go towards the solution of the free coefficients until one meets a bound; there, free the one whose f is
-    worst. The objective falls in every step that moves; after one that does not, the first that is wrong is
-    freed (Bland 1977, Math. Oper. Res. 2:103), which excludes cycles.
+    From the coefficients ``now``, which the states allow, go towards the solution of the free ones until one meets a
+    bound; there, free the one whose f is worst. The objective falls in every step that moves; after one that does not,
+    the first that is wrong is freed (Bland 1977, Math. Oper. Res. 2:103), which excludes cycles. Returns the error of
+    f, infinity where it does not come to an end, or NaN where a system is singular.
     """
-    now = np.zeros(beta.shape[0])
     moved = True
-    for i in S:
-        state[i] = 0
-    for _ in range(_MOST_STEPS):
-        m, gap = _solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
+    for _ in range(most_steps):
+        m, gap = solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
         if m < 0:
-            return 1
+            return np.nan
         part, blocking = 1.0, -1
-        tie = _TIE * _largest(sphere, S, t, low, high, beta)
+        tie = TIE * size_of_coefficients(sphere, S, t, low, high, beta)
         for a in range(m):
             i = M[a]
             least, most = (0.0, high[i]) if state[i] == 1 else (low[i], 0.0)
@@ -147,55 +159,20 @@ def _add_one_by_one(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta)
         worst, largest_error = -1, 0.0
         for i in S:
             free = 1 if state[i] == 2 or (state[i] == 0 and high[i] > 0.0 and f[i] < t[i] - eps) else -1
-            right = _right_state(t[i], eps, low[i], high[i], state[i], f[i], beta[i], 0.0)
+            right = right_state(t[i], eps, low[i], high[i], state[i], f[i], beta[i], 0.0)
             error = abs(t[i] - free * eps - f[i])
             if abs(state[i]) != 1 and right != state[i] and error > largest_error:
                 worst, largest_error = i, error
                 if not moved:
                     break
         if worst < 0:
-            return 0 if gap <= _LOOSE_GAP else 1
-        state[worst] = _right_state(t[worst], eps, low[worst], high[worst], state[worst], f[worst], beta[worst], 0.0)
-    return 2
+            return gap
+        state[worst] = right_state(t[worst], eps, low[worst], high[worst], state[worst], f[worst], beta[worst], 0.0)
+    return np.inf
 
 
 @helper
-def _largest(sphere, S, t, low, high, beta):
-    """Size of the coefficients: the largest, or t / K where all may be zero, as for a tube that holds all values."""
-    trace, far, bound, largest = 0.0, 0.0, 0.0, 0.0
-    for i in S:
-        trace += sphere.Z[i, i] / S.shape[0]
-        far = max(far, abs(t[i]))
-        bound = max(bound, high[i], -low[i])
-        largest = max(largest, abs(beta[i]))
-    if trace == 0.0:
-        return max(largest, bound) if bound < np.inf else largest
-    return max(largest, min(bound, far / trace))
-
-
-@helper
-def _right_state(t, eps, low, high, state, f, beta, largest):
-    """Where the solution says that a coefficient belongs; ``f`` is f + D beta."""
-    tie = _TIE * max(1.0, abs(t))
-    if eps == 0.0 and low < 0.0 < high and abs(state) == 1:  # no kink at zero: both signs are one state
-        return 2 if beta > high + _TIE * largest else (-2 if beta < low - _TIE * largest else state)
-    if state == 1:
-        return 2 if beta > high + _TIE * largest else (0 if beta < -_TIE * largest else 1)
-    if state == -1:
-        return -2 if beta < low - _TIE * largest else (0 if beta > _TIE * largest else -1)
-    if state == 2:
-        return 1 if f > t - eps + tie else 2
-    if state == -2:
-        return -1 if f < t + eps - tie else -2
-    if high > 0.0 and f < t - eps - tie:
-        return 1
-    if low < 0.0 and f > t + eps + tie:
-        return -1
-    return 0
-
-
-@helper
-def _solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
+def solve_state(sphere, S, D, t, eps, low, high, state, M, A, rows, f, beta):
     """The solution if all states were right: f = G beta + g u, with f = t -+ eps - D beta on the free samples M.
 
     G + s u u' is factored in place of G, with g less by s u' beta: of p + 1 free samples and p voxels G is singular,
@@ -283,8 +260,8 @@ def _intercept(S, t, eps, low, high, state, f, fixed):
                 least = max(least, up)
             if low[i] < 0.0:
                 most = min(most, down)
-    if fixed > _TIE * scale:
+    if fixed > TIE * scale:
         return 1e30
-    if fixed < -_TIE * scale:
+    if fixed < -TIE * scale:
         return -1e30
     return 0.5 * (least + most)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.block import allocate, read_sphere, write_problem
-from fastsl._kernels.box import box
+from fastsl._kernels.box_chain import box_in_chain, new_chain
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import Sphere
 from fastsl._runtime.jit import helper
@@ -53,7 +53,8 @@ def _kernel_matrix(sphere, machine, gamma, K):
     for i in range(n):
         for j in range(i, n):
             if machine.kernel == 1:
-                K[i, j] = np.exp(-gamma * max(0.0, _distance(G, u, inv_c, i, j)))
+                distance = _distance(G, u, inv_c, i, j)
+                K[i, j] = 1.0 if distance < 0.0 else np.exp(-gamma * distance)  # NaN stays NaN
             else:
                 inner = gamma * (G[i, j] + (u[i] * u[j] / inv_c if inv_c < np.inf else 0.0)) + machine.coef0
                 K[i, j] = inner**machine.degree if machine.kernel == 2 else np.tanh(inner)
@@ -68,19 +69,14 @@ def _distance(G, u, inv_c, i, j):
 
 
 @helper
-def _box_sphere(block, b, sphere, problems, machine, work, out):
-    """Every problem of one sphere; returns the first status that is not 0. Each starts from the states before."""
+def _box_sphere(block, b, sphere, problems, machine, chain, work, out):
+    """Every problem of one sphere; returns the first status that is not 0."""
     n, p = problems.train.shape[1], block.indptr[b + 1] - block.indptr[b]
-    f, beta, ones, state = np.empty(n), np.empty(n), np.ones(n), np.ones(n, np.int8)
-    curved = Sphere(False, work.M, ones, 0.0)
-    gamma = 0.0
+    f, beta, gamma = np.empty(n), np.empty(n), 0.0
+    solved = sphere if machine.kernel == 0 else Sphere(False, work.M, np.ones(n), 0.0)
     for q in range(problems.target.shape[0]):
         t = problems.targets[problems.target[q]]
         S = np.flatnonzero(problems.train[problems.fold[q]])
-        low, high = machine.low[q], machine.high[q]
-        for i in range(n):  # a state that these bounds do not have is no guess
-            if q == 0 or (state[i] > 0 and high[i] <= 0.0) or (state[i] < 0 and low[i] >= 0.0):
-                state[i] = 1 if high[i] > 0.0 and (low[i] >= 0.0 or t[i] > 0.0) else -1
         if machine.kernel > 0:
             wanted = machine.gamma if machine.gamma > 0.0 else 1.0 / p
             if machine.gamma == 0.0:
@@ -88,9 +84,9 @@ def _box_sphere(block, b, sphere, problems, machine, work, out):
             if wanted != gamma:
                 gamma = wanted
                 _kernel_matrix(sphere, machine, gamma, work.M)
-            code = box(curved, S, machine.D[q], t, machine.eps, low, high, state, work.A, work.rows, f, beta)
-        else:
-            code = box(sphere, S, machine.D[q], t, machine.eps, low, high, state, work.A, work.rows, f, beta)
+        D, low, high = machine.D[q], machine.low[q], machine.high[q]
+        target = problems.target[q]
+        code = box_in_chain(solved, q, target, S, D, t, machine.eps, low, high, chain, work.A, work.rows, f, beta)
         if code != 0:
             return code
         write_problem(problems, q, f, out)
@@ -103,11 +99,11 @@ def support_vectors(block, problems, machine, out, status):
 
     Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
     """
-    work = allocate(block, 2)
+    work, chain = allocate(block, 2), new_chain(problems)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _box_sphere(block, b, read_sphere(block, b, work), problems, machine, work, out[b])
+            status[b] = _box_sphere(block, b, read_sphere(block, b, work), problems, machine, chain, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
