@@ -74,6 +74,8 @@ def _box_sphere(block, b, sphere, problems, machine, chain, work, out):
     n, p = problems.train.shape[1], block.indptr[b + 1] - block.indptr[b]
     f, beta, gamma = np.empty(n), np.empty(n), 0.0
     solved = sphere if machine.kernel == 0 else Sphere(False, work.M, np.ones(n), 0.0)
+    if machine.kernel > 0:  # rbf on smooth data: 0.78 ms from a start of its own, 0.86 from the sphere before
+        chain.known[:] = False
     for q in range(problems.target.shape[0]):
         t = problems.targets[problems.target[q]]
         S = np.flatnonzero(problems.train[problems.fold[q]])
