@@ -136,6 +136,16 @@ def test_products_of_triangles(m, r):
     multiply_symmetric(A, m, x, y)
     np.testing.assert_allclose(y, symmetric[:m, :m] @ x, rtol=1e-13, atol=1e-13)
     subtract_product(B, m, r, A)
-    symmetric[:m, :m] -= B[:m, :r] @ B[:m, :r].T
+    symmetric[:m, :m] -= B[:r, :m].T @ B[:r, :m]
     np.testing.assert_allclose(np.triu(A), np.triu(symmetric), rtol=1e-13, atol=1e-13)
     np.testing.assert_array_equal(np.tril(A, -1), lower)
+
+
+@pytest.mark.parametrize(("r", "width"), [(1, 1), (4, 7), (6, 3)])
+def test_solutions_stand_in_rows(r, width):
+    rng = np.random.default_rng(0)
+    U, rows = rng.standard_normal((8, 8)) + 4.0 * np.eye(8), rng.standard_normal((9, 8))
+    expected = rows.copy()
+    expected[:r, :width] = np.linalg.solve(np.triu(U[:r, :r]).T, rows[:r, :width])
+    logistic_shared._solve_rows(U, r, rows, width)
+    np.testing.assert_allclose(rows, expected, rtol=1e-13, atol=1e-13)

@@ -160,15 +160,15 @@ def _multiply_rows_compiled(A, B, C):
 
 
 def subtract_product(B, m, r, A):
-    """Upper triangle of ``A[:m, :m] -= B[:m, :r] @ B[:m, :r].T``, in place."""
+    """Upper triangle of ``A[:m, :m] -= B[:r, :m].T @ B[:r, :m]``, in place."""
     rows, columns = np.triu_indices(m)
-    A[rows, columns] -= (B[:m, :r] @ B[:m, :r].T)[rows, columns]
+    A[rows, columns] -= (B[:r, :m].T @ B[:r, :m])[rows, columns]
 
 
 @overload(subtract_product)
 def _subtract_product_compiled(B, m, r, A):
     def implementation(B, m, r, A):
-        _dsyrk((_LOWER, _TRANSPOSE, m, r, -1.0, B, B.shape[1], 1.0, A, A.shape[1]))
+        _dsyrk((_LOWER, _NO_TRANSPOSE, m, r, -1.0, B, B.shape[1], 1.0, A, A.shape[1]))
 
     return implementation
 
