@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
 from fastsl._kernels.waist import Sphere, complete_gram, sphere_features
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 
 class Problems(NamedTuple):
@@ -62,7 +62,7 @@ class Work(NamedTuple):
     at_hand: NDArray[np.int64]  # (2,) groups that cores are of
 
 
-@helper
+@inlined
 def allocate(block, n_rows):
     """Work space for the spheres ``block.order``."""
     n = block.X.shape[1]
@@ -85,7 +85,7 @@ def allocate(block, n_rows):
     )
 
 
-@helper
+@inlined
 def read_sphere(block, b, work):
     """Gather sphere b and bring it to the form of its path."""
     n = block.X.shape[1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastsl._kernels.box_states import TIE, is_unique, move_wrong_states, right_state, size_of_coefficients
 from fastsl._kernels.lapack import cholesky, cholesky_solve
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: Relative to the mean diagonal of K, added to it: with fewer voxels than support vectors K alone is singular.
 _RIDGE = 1e-12
@@ -29,7 +29,7 @@ _SOFTENED = 2e-2, 2e-3, 2e-4
 _PATIENCE = 8
 
 
-@helper
+@inlined
 def box(sphere, S, D, t, eps, low, high, state, A, rows, f, beta):
     """Solve by block pivoting, at once or by way of softer problems, else by the active set method.
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fastsl._kernels.box import LOOSE_GAP, add_one_by_one, box, pivot_blocks, solve_state
 from fastsl._kernels.box_states import is_unique, move_wrong_states
 from fastsl._kernels.rows import copy_row
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: rho, in units of the targets by the coefficients. SVC(linear) of smooth data needs 6.3 systems a fold, without it
 #: 9.4, with 0.3 alone 7.6, with other series of 2 to 5 between 2 and 0.03 6.2 to 7.4; canonical starts 15.
@@ -75,7 +75,7 @@ def new_chain(problems):
     )
 
 
-@helper
+@inlined
 def box_in_chain(sphere, q, target, S, D, t, eps, low, high, chain, A, rows, f, beta):
     """As :func:`fastsl._kernels.box.box`, for problem q of a sphere. Problems come in order, from 0."""
     state, guess, taken, code = chain.state, chain.guess, False, 0
@@ -104,7 +104,7 @@ def _drop_impossible(every, t, low, high, state):
             state[i] = 1 if high[i] > 0.0 and (low[i] >= 0.0 or t[i] > 0.0) else -1
 
 
-@helper
+@inlined
 def _solve_nearby(sphere, q, target, S, D, t, eps, low, high, chain, A, rows, f, beta):
     """Solve from the sphere before, states in ``guess``; returns the error of f, infinity without a solution."""
     state, held, (start, near_D, near_t) = chain.guess, chain.held, chain.vectors

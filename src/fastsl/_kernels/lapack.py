@@ -73,8 +73,6 @@ def _fortran(module, name, spec):
 
 
 _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
-_dtrsm = _fortran("cython_blas", "dtrsm", "cccciidaiai")
-_dtrsv = _fortran("cython_blas", "dtrsv", "ccciaiai")
 _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
 _dsymv = _fortran("cython_blas", "dsymv", "cidaiaidai")
 _dtrmm = _fortran("cython_blas", "dtrmm", "cccciidaiai")
@@ -220,32 +218,6 @@ def cholesky_solve(R, m, rows, n_rows):
 def _cholesky_solve_compiled(R, m, rows, n_rows):
     def implementation(R, m, rows, n_rows):
         _dpotrs((_LOWER, m, n_rows, R, R.shape[1], rows, rows.shape[1]))
-
-    return implementation
-
-
-def solve_transposed(R, m, rows, n_rows):
-    """Solve ``R.T @ x = b`` in place for the first ``n_rows`` rows of ``rows``, as :func:`cholesky_solve`."""
-    rows[:n_rows, :m] = np.linalg.solve(np.triu(R[:m, :m]).T, rows[:n_rows, :m].T).T
-
-
-@overload(solve_transposed)
-def _solve_transposed_compiled(R, m, rows, n_rows):
-    def implementation(R, m, rows, n_rows):
-        _dtrsm((_LOWER, _LOWER, _NO_TRANSPOSE, _NO_TRANSPOSE, m, n_rows, 1.0, R, R.shape[1], rows, rows.shape[1]))
-
-    return implementation
-
-
-def solve_upper(R, m, x):
-    """Solve ``R @ x = b`` in place, ``R`` the upper triangle of the leading ``m x m`` block, ``x`` (at least m,)."""
-    x[:m] = np.linalg.solve(np.triu(R[:m, :m]), x[:m])
-
-
-@overload(solve_upper)
-def _solve_upper_compiled(R, m, x):
-    def implementation(R, m, x):
-        _dtrsv((_LOWER, _TRANSPOSE, _NO_TRANSPOSE, m, R, R.shape[1], x, 1))
 
     return implementation
 

@@ -16,7 +16,7 @@ from fastsl._kernels.lapack import cholesky, cholesky_solve
 from fastsl._kernels.logistic_shared import FARTHEST, FEWEST, NEAREST, diagonal, fit_fold, share, shared_space
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import set_inverse, weighted_ridge
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: Steps are quadratic in the end: one that moves f by less than this leaves an error of its square.
 _STILL = 1e-6
@@ -64,7 +64,7 @@ def logistic(sphere, S, cost, T, A, rows, F, beta):
     return 2
 
 
-@helper
+@inlined
 def _logistic_sphere(sphere, problems, work, out):
     """Every problem of one sphere; returns the first status that is not 0."""
     n, n_problems = problems.train.shape[1], problems.target.shape[0]

@@ -29,7 +29,7 @@ from fastsl._kernels.discriminant import dot
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply_symmetric, subtract_product
 from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import inverse, set_inverse
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: Beyond these y f a coefficient counts as exp(-300) of its cost, or as exp(-30) away from it, which is the last that
 #: differs. On raw intensities log-odds of 100 and more are real: cut at 27 they end in a cycle.
@@ -127,7 +127,7 @@ def diagonal(sphere, d):
             d[i] += sphere.Z[i, i]
 
 
-@helper
+@inlined
 def share(sphere, y, cost, shared):
     """Steps on all samples, from the same place on all curves. Returns whether folds may begin from there."""
     at, n = shared.all, y.shape[0]
@@ -184,7 +184,7 @@ def _steepness(sphere, cost):
     return squares * costs
 
 
-@helper
+@inlined
 def fit_fold(sphere, train, cost, shared, F):
     """Fit the samples ``train`` (n,), f on all samples in ``F`` (1, n). Returns whether that is the solution."""
     S, R = np.flatnonzero(train), np.flatnonzero(~train)

@@ -9,7 +9,7 @@ from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.box_chain import box_in_chain, new_chain
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import Sphere
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 
 class Machine(NamedTuple):
@@ -68,7 +68,7 @@ def _distance(G, u, inv_c, i, j):
     return G[i, i] + G[j, j] - 2.0 * G[i, j] + (d * d / inv_c if inv_c < np.inf else 0.0)
 
 
-@helper
+@inlined
 def _box_sphere(block, b, sphere, problems, machine, chain, work, out):
     """Every problem of one sphere; returns the first status that is not 0."""
     n, p = problems.train.shape[1], block.indptr[b + 1] - block.indptr[b]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import cholesky, cholesky_solve
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same
 #: solution. Coefficients are compared with the largest one: on raw data all are tiny (1e-7), and an absolute tolerance
@@ -124,7 +124,7 @@ def _read_off(y, J, held_out, d, delta, beta, f, away):
     return moved
 
 
-@helper
+@inlined
 def fit_fold(sphere, M, c, y, train, d, F, most_away, space):
     """Fit the samples ``train``, with c = M t; returns whether the row ``F`` (n,) got every sample's decision value.
 

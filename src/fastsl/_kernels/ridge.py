@@ -15,14 +15,14 @@ from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import features_ridge, inverse, leverages
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
 #: inverse, 120 volumes, one core: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
 FEW = 10
 
 
-@helper
+@inlined
 def ridge_gram(sphere, problems, alphas, M, rows, out):
     """All folds from one inverse: with M = A^-1, c = M t and F the samples a fold does not train on,
 

@@ -14,10 +14,10 @@ import numpy as np
 from fastsl._kernels.block import most_targets
 from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_rows
 from fastsl._kernels.rows import add, copy_row
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 
-@helper
+@inlined
 def ridge_root(sphere, problems, alpha, U, out):
     """Held-out values of all folds. ``U`` is work space (n, n). Returns 1 where a matrix is not positive definite."""
     n_folds, n = problems.train.shape

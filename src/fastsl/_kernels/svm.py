@@ -5,20 +5,19 @@ min  1/2 ||w||^2 + sum_i C_i max(0, 1 - y_i f_i)^2,   f = K beta      y = +-1, i
 
 import numpy as np
 
-from fastsl._kernels.active import nothing_factored, ridge_on_set
 from fastsl._kernels.block import allocate, read_sphere, write_problem
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.waist import absorb_border, inverse
-from fastsl._runtime.jit import helper
+from fastsl._kernels.waist import absorb_border, inverse, weighted_ridge
+from fastsl._runtime.jit import helper, inlined
 
 #: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.
 _LOOSE_TIE = 1e-7
 _MOST_STEPS = 200
 
 
-@helper
+@inlined
 def squared_hinge(sphere, train, D, T, A, rows, F, beta):
     """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
 
@@ -31,7 +30,7 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     n, y = T.shape[1], T[0]
-    F_new, beta_new, S, at_hand = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64), nothing_factored(n)
+    F_new, beta_new, S = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64)
     for step in range(_MOST_STEPS):
         m = 0
         for i in range(n):
@@ -41,7 +40,7 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
         if m == 0:  # every sample is beyond the margin, by a guess or a long step: the ridge of nothing is zero
             F_new[:] = 0.0
             beta_new[:] = 0.0
-        elif ridge_on_set(sphere, S[:m], D, T, A, rows, at_hand, F_new, beta_new) != 0:
+        elif weighted_ridge(sphere, S[:m], D, T, A, rows, F_new, beta_new) != 0:
             return 1
         moved = _set_moved(train, y, S[:m], F_new[0], beta_new[0], TIE if step < PLAIN_STEPS else _LOOSE_TIE)
         t = 1.0
@@ -105,7 +104,7 @@ def _line_search(train, D, y, f, beta, f_new, beta_new):
     return t
 
 
-@helper
+@inlined
 def _invert(sphere, problems, T, work, C):
     """M and C = T M; returns whether all problems share them, and it is worth it: features are fewer than samples."""
     if sphere.primal or np.any(problems.ridge != problems.ridge[:1]):
@@ -116,7 +115,7 @@ def _invert(sphere, problems, T, work, C):
     return True
 
 
-@helper
+@inlined
 def _squared_hinge_sphere(sphere, problems, T, work, space, out):
     """Every problem of one sphere; returns the first status that is not 0.
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, syrk
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
 
 class Sphere(NamedTuple):
@@ -126,7 +126,7 @@ def absorb_border(sphere):
     return Sphere(False, G, u, np.inf)
 
 
-@helper
+@inlined
 def weighted_ridge(sphere, S, D, T, A, rows, F, beta):
     """Ridge regression of targets on the samples S, evaluated at all samples.
 
