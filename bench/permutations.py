@@ -26,7 +26,7 @@ from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 import fastsl
 
@@ -38,6 +38,7 @@ ROWS = [
     (LinearSVC(), 100, 64),
     (NearestCentroid(), 1000, 64),
     (GaussianNB(), 100, 4096),
+    (SVC(kernel="linear"), 20, 512),
 ]
 FEW = 8
 
