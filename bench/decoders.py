@@ -50,13 +50,14 @@ class Brain:
         return self.is_face + np.random.default_rng(0).random(len(self.is_face))
 
     def centres(self, n, every=1):
-        """The ``n`` centres in the middle of the brain, in C order, or those at every so many places of an axis."""
+        """The ``n`` centres in the middle of the brain, in C order, or those at every so many places from the first."""
         inside = np.flatnonzero(self.mask)
         start = (len(inside) - n) // 2
         chosen = np.zeros(self.mask.shape, np.uint8)
         chosen.ravel()[inside[start : start + n]] = 1
         thinned = np.zeros_like(chosen)
-        thinned[::every, ::every, ::every] = chosen[::every, ::every, ::every]
+        places = tuple(slice(first, None, every) for first in np.argwhere(chosen).min(axis=0))
+        thinned[places] = chosen[places]
         return thinned
 
     def fastsl(self, estimator, n, n_jobs, every=1):
