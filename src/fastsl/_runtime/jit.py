@@ -108,7 +108,7 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`helper`, as if it were written where it is called: for what is called in one place and calls much.
+    """As :func:`helper`, as if it were written where it is called: for what a kernel calls once, and which calls much.
 
     Every helper is optimised and translated by itself and again in all that call it, so that each layer of them costs
     once more. A first fit, processor seconds: LinearSVC 15.8 with six of them in their callers, 21.1 before; SVC 19.0,
