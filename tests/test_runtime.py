@@ -265,6 +265,16 @@ def test_parts_are_the_whole_and_no_smaller_than_asked(n, n_threads):
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
+def test_no_part_is_more_than_half_of_what_a_thread_has_left():
+    done = []
+    with kernel_threads(2):
+        in_parts(1000, 8, done.append)
+    done.sort(key=lambda part: part.start)
+    assert all(part.stop - part.start <= max(8, (1000 - part.start + 3) // 4) for part in done)
+    assert done[-1].stop - done[-1].start <= 8
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
 def test_parts_are_worked_on_at_once():
     both = threading.Barrier(2, timeout=60)
     with kernel_threads(2):

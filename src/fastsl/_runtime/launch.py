@@ -1,6 +1,7 @@
 """Where compiled kernels may run: one at a time, with a chosen number of threads and single-threaded BLAS."""
 
 import functools
+import math
 import os
 import threading
 import warnings
@@ -14,8 +15,9 @@ import threadpoolctl
 
 _launching = threading.RLock()
 _launched_in: int | None = None
-#: Of each thread, so that the last ones to end do so together.
-_PARTS = 4
+#: A part is this share of what a thread would still have to do: large at first, so that few are begun, and small at
+#: last, so that threads end together though one of them was slower.
+_SHARE = 2
 
 
 def max_threads() -> int:
@@ -80,6 +82,16 @@ def kernel_threads(n_threads: int) -> Iterator[int]:
             numba.set_num_threads(previous)
 
 
+def _parts(n: int, fewest: int, n_threads: int) -> Iterator[slice]:
+    """Cut ``range(n)`` into parts that become smaller."""
+    start = 0
+    while start < n:
+        left = n - start
+        stop = n if n_threads <= 1 else min(n, start + max(fewest, math.ceil(left / (_SHARE * n_threads))))
+        yield slice(start, stop)
+        start = stop
+
+
 def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
     """Call ``work`` for parts of ``range(n)``, on as many threads as :func:`kernel_threads` says, and wait for all.
 
@@ -88,8 +100,7 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
     :func:`fastsl._runtime.jit.worker` gives it back.
     """
     n_threads = min(numba.get_num_threads(), -(-n // fewest))
-    size = max(fewest, -(-n // (_PARTS * max(1, n_threads))))
-    waiting = deque(slice(start, min(n, start + size)) for start in range(0, n, size))
+    waiting = deque(_parts(n, fewest, n_threads))
 
     def work_on() -> None:
         while waiting:
