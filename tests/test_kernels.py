@@ -9,9 +9,9 @@ from fastsl._kernels import lapack, ridge, rows, svm
 from fastsl._kernels.block import Block
 from fastsl._kernels.shared_gram import sphere_gram
 from fastsl._kernels.svm import squared_hinge
-from fastsl._kernels.waist import Sphere, complete_gram, leverages, sphere_features, weighted_ridge
+from fastsl._kernels.waist import Sphere, complete_gram, sphere_features, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.problems import classification_problems, regression_problems
+from fastsl.decoders.problems import classification_problems, regression_problems, sample_groups
 from fastsl.folds import Folds
 
 FORMS = ("gram", "features")
@@ -161,23 +161,6 @@ def test_a_system_that_is_not_positive_definite_has_a_status():
     X, y = make_data(14, 30)
     code, _, _ = solve_ridge(X, 1.0, "gram", np.arange(14), np.full(14, -1e3), y[None].copy())
     assert code > 0
-
-
-@both_shapes
-@all_intercepts
-def test_leverages_are_the_diagonal_of_the_hat_matrix(n, p, s2):
-    X, y = make_data(n, p)
-    D = np.random.default_rng(1).uniform(0.2, 3.0, n)
-    S = np.flatnonzero(np.arange(n) % 4 != 1)
-    sphere = two_terms(X, s2, "features")
-    F, beta = np.empty((2, 1, n))
-    A, rows = work_space(n, p)
-    assert weighted_ridge(sphere, S, D, y[None].copy(), A, rows, F, beta) == 0
-    h = np.full(n, np.nan)
-    leverages(sphere, S, D, A, rows, h)
-    # Row i of the hat matrix is what the fit answers to the i-th unit vector.
-    hat = naive.ridge(X[S].astype(float), np.eye(len(S)), X[S].astype(float), s2=s2, weights=1 / D[S])
-    np.testing.assert_allclose(h[S], np.diag(hat), rtol=0, atol=1e-11)
 
 
 # Linear algebra. The plain functions are what runs without JIT; compiled, the library's routines stand in for them.
@@ -426,6 +409,10 @@ def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1):
     return out, status
 
 
+def launch_ridge(X, problems, s2, form, alphas):
+    return launch(ridge.ridge, X, problems, s2, form, sample_groups(problems), np.array(alphas))
+
+
 def by_definition(X, problems, solve):
     """Rows of results, from solve(X_train, target, X_test, weights) of one problem; weights are 1 / ridge."""
     rows = np.full((len(SPHERES), problems.out_ptr[-1]), np.nan)
@@ -445,6 +432,12 @@ def by_definition(X, problems, solve):
 
 
 LABELS = {"two classes": np.arange(N_SAMPLES) % 2, "three classes": np.arange(N_SAMPLES) // 2 % 3}
+#: Three runs that folds keep together, so that these share their products.
+RUNS = Folds(
+    N_SAMPLES,
+    tuple(np.flatnonzero(np.arange(N_SAMPLES) // 6 != run) for run in range(3)),
+    tuple(np.flatnonzero(np.arange(N_SAMPLES) // 6 == run) for run in range(3)),
+)
 EMPTY = [status == 0 for status in map(len, SPHERES)]
 
 
@@ -462,15 +455,19 @@ def test_linear_svc_of_a_block(form, labels):
 @both_forms
 @pytest.mark.parametrize("alphas", [(0.7,), (0.1, 1.0, 10.0, 100.0)], ids=["one alpha", "best alpha"])
 @pytest.mark.parametrize("labels", [*LABELS, "values"])
-@pytest.mark.parametrize("s2", [0.0, np.inf], ids=["no intercept", "free intercept"])
-def test_ridge_of_a_block(form, alphas, labels, s2):
-    X, _ = make_data(N_SAMPLES, 24)
+@pytest.mark.parametrize("s2", [0.0, 9.0, np.inf])
+@pytest.mark.parametrize("folds", [FOLDS, RUNS], ids=["any folds", "runs"])
+@pytest.mark.parametrize("means", [False, True], ids=["standardised", "raw"])
+def test_ridge_of_a_block(form, alphas, labels, s2, folds, means):
+    X, _ = make_data(N_SAMPLES, 24, means=means)
+    shifted, subtracted = shift(X)
+    seen = shifted.T + subtracted  # X, but for the rounding of float32
     if labels == "values":
         y = X[:, 3] + np.random.default_rng(4).standard_normal(N_SAMPLES)
-        problems = regression_problems(y, FOLDS)
+        problems = regression_problems(y, folds)
     else:
-        problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced")
-    out, status = launch(ridge.ridge, X, problems, s2, form, np.array(alphas))
+        problems, _ = classification_problems(LABELS[labels], folds, "balanced")
+    out, status = launch_ridge(X, problems, s2, form, alphas)
 
     def errors_of_fold(A, targets, w):
         return naive.ridge_loo_errors(A, targets, alphas, s2=s2, weights=w)
@@ -479,12 +476,12 @@ def test_ridge_of_a_block(form, alphas, labels, s2):
     for c, members in enumerate(SPHERES):
         for fold in np.unique(problems.fold) if len(members) else []:
             # The targets of a fold share one alpha.
-            train, test = FOLDS.train[fold], FOLDS.test[fold]
+            train, test = folds.train[fold], folds.test[fold]
             q = np.flatnonzero(problems.fold == fold)
             T, w = problems.targets[problems.target[q]][:, train].T, 1.0 / problems.ridge[q[0], train]
-            A = X[np.ix_(train, members)].astype(float)
+            A = seen[np.ix_(train, members)]
             best = alphas[int(errors_of_fold(A, T, w).argmin())]
-            F = naive.ridge(A, T, X[np.ix_(test, members)].astype(float), s2=s2, weights=w, alpha=best)
+            F = naive.ridge(A, T, seen[np.ix_(test, members)], s2=s2, weights=w, alpha=best)
             expected[c, problems.out_ptr[q[0]] : problems.out_ptr[q[-1] + 1]] = F.T.ravel()
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
@@ -499,8 +496,8 @@ def test_many_folds_take_the_inverse_and_score_like_few(labels, weights, s2):
     repeated = Folds(N_SAMPLES, 8 * FOLDS.train, 8 * FOLDS.test)
     many, _ = classification_problems(LABELS[labels], repeated, weights)
     assert len(few.target) <= ridge.FEW < len(many.target)
-    from_root, _ = launch(ridge.ridge, X, few, s2, "gram", np.array([0.7]))
-    from_inverse, status = launch(ridge.ridge, X, many, s2, "gram", np.array([0.7]))
+    from_root, _ = launch_ridge(X, few, s2, "gram", [0.7])
+    from_inverse, status = launch_ridge(X, many, s2, "gram", [0.7])
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
     np.testing.assert_allclose(from_inverse, np.tile(from_root, 8), rtol=0, atol=1e-11)
 
@@ -509,10 +506,20 @@ def test_many_folds_take_the_inverse_and_score_like_few(labels, weights, s2):
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
-    arguments = [np.array([1.0])] if kernel is ridge.ridge else []
+    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else []
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments, min_voxels=5)
     np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
+
+
+@both_forms
+@pytest.mark.parametrize("alphas", [[-1e3], [1.0, -1e3]])
+def test_a_ridge_without_a_solution_is_not_a_number(form, alphas):
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS["two classes"], RUNS, None)
+    out, status = launch_ridge(X, problems, 0.0, form, alphas)
+    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
+    assert np.isnan(out).all()
 
 
 @pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
@@ -520,7 +527,7 @@ def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
     problems = problems._replace(ridge=-1e3 * problems.ridge)
-    arguments = [np.array([1.0])] if kernel is ridge.ridge else []
+    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else []
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsl._kernels.rows import dot
 from fastsl._runtime.jit import helper
 
 
@@ -107,21 +108,6 @@ def make_vector(t, k, mean, Z, v):
             v[q] = mean[t, q]
         else:
             v[q] = Z[Z.shape[0] - 1, q]
-
-
-@helper
-def dot(a, b):
-    """Scalar product, in four sums that do not wait for each other."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    n = a.shape[0] // 4 * 4
-    for q in range(0, n, 4):
-        s0 += a[q] * b[q]
-        s1 += a[q + 1] * b[q + 1]
-        s2 += a[q + 2] * b[q + 2]
-        s3 += a[q + 3] * b[q + 3]
-    for q in range(n, a.shape[0]):
-        s0 += a[q] * b[q]
-    return (s0 + s1) + (s2 + s3)
 
 
 @helper

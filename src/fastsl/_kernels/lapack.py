@@ -257,6 +257,20 @@ def _invert_triangle_compiled(R, m):
     return implementation
 
 
+def multiply_triangle(Y, m, U):
+    """``Y[:m] = Y[:m] @ U`` in place, U an upper triangle; no row has gaps."""
+    Y[:m] = Y[:m] @ np.triu(U)
+
+
+@overload(multiply_triangle)
+def _multiply_triangle_compiled(Y, m, U):
+    def implementation(Y, m, U):
+        n = U.shape[0]
+        _dtrmm((_LEFT, _LOWER, _NO_TRANSPOSE, _NOT_UNIT, n, m, 1.0, U, n, Y, n))
+
+    return implementation
+
+
 def cholesky_inverse(R, m):
     """Upper triangle of ``inv(R.T @ R)`` in place of the leading ``m x m`` block of R."""
     factor = np.triu(R[:m, :m])

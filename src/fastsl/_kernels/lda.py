@@ -19,7 +19,6 @@ from fastsl._kernels.discriminant import (
     class_mean,
     count_vectors,
     cut,
-    dot,
     make_vector,
     read_samples,
     write_from_weights,
@@ -27,6 +26,7 @@ from fastsl._kernels.discriminant import (
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk, syrk_rows
 from fastsl._kernels.lda_gram import gram_fold, products_with_means
 from fastsl._kernels.over_spheres import over_spheres
+from fastsl._kernels.rows import dot
 from fastsl._runtime.jit import helper
 
 #: A pivot below this part of its diagonal entry is rounding: the covariance matrix is singular.

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.block import Block, Problems, allocate, most_targets, read_sphere
+from fastsl._kernels.groups import Groups
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, multiply_rows
 from fastsl._kernels.over_spheres import over_spheres
+from fastsl._kernels.ridge_features import feature_space, ridge_features
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
-from fastsl._kernels.waist import features_ridge, inverse, leverages
+from fastsl._kernels.waist import inverse
 from fastsl._runtime.jit import helper, inlined
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
@@ -138,57 +140,17 @@ def _write_fold(problems, fold, alpha, D, own, f, F, out):
             place += 1
 
 
-@helper
-def ridge_features(sphere, problems, alphas, A, rows, out):
-    """Fold by fold on the features; leave-one-out residual of i: (t_i - f_i) / (1 - h_i), h the leverages."""
-    n_folds, n = problems.train.shape
-    best = np.full(n_folds, np.inf)
-    most = most_targets(problems)
-    T, F, beta = np.empty((most, n)), np.empty((most, n)), np.empty((most, n))
-    D, h, S = np.empty(n), np.empty(n), np.empty(n, np.int64)
-    for alpha in alphas:
-        for fold in range(n_folds):
-            first, last = problems.of_fold[fold], problems.of_fold[fold + 1]
-            k, m = last - first, 0
-            if k == 0:
-                continue
-            for i in range(n):
-                D[i] = alpha * problems.ridge[first, i]
-                if problems.train[fold, i]:
-                    S[m] = i
-                    m += 1
-            for q in range(first, last):
-                copy_row(problems.targets[problems.target[q]], T[q - first])
-            if features_ridge(sphere, S[:m], D, T[:k], A, rows, F[:k], beta[:k]) != 0:
-                return 1
-            if len(alphas) > 1:
-                leverages(sphere, S[:m], D, A, rows, h)
-                error = 0.0
-                for i in S[:m]:
-                    for t in range(k):
-                        error += ((T[t, i] - F[t, i]) / (1.0 - h[i])) ** 2 / D[i] * alpha
-                if not error < best[fold]:
-                    continue
-                best[fold] = error
-            for q in range(first, last):
-                place = problems.out_ptr[q]
-                for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
-                    out[place] = F[q - first, i]
-                    place += 1
-    return 0
-
-
 @over_spheres
-def ridge_by_root(block, problems, alphas, out, status):
+def ridge_by_root(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, one penalty for few problems."""
-    work = allocate(block, most_targets(problems) + 1)
+    work, space = allocate(block, most_targets(problems) + 1), feature_space(block, problems, groups)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             sphere = read_sphere(block, b, work)
             if sphere.primal:
-                status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
+                status[b] = ridge_features(sphere, problems, groups, alphas, space, out[b])
             else:
                 status[b] = ridge_root(sphere, problems, alphas[0], work.M, out[b])
             if status[b] != 0:
@@ -196,16 +158,16 @@ def ridge_by_root(block, problems, alphas, out, status):
 
 
 @over_spheres
-def ridge_by_inverse(block, problems, alphas, out, status):
+def ridge_by_inverse(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, for any."""
-    work = allocate(block, most_targets(problems) + 1)
+    work, space = allocate(block, most_targets(problems) + 1), feature_space(block, problems, groups)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             sphere = read_sphere(block, b, work)
             if sphere.primal:
-                status[b] = ridge_features(sphere, problems, alphas, work.A, work.rows, out[b])
+                status[b] = ridge_features(sphere, problems, groups, alphas, space, out[b])
             else:
                 status[b] = ridge_gram(sphere, problems, alphas, work.M, work.rows, out[b])
             if status[b] != 0:
@@ -215,6 +177,7 @@ def ridge_by_inverse(block, problems, alphas, out, status):
 def ridge(
     block: Block,
     problems: Problems,
+    groups: Groups,
     alphas: NDArray[np.float64],
     out: NDArray[np.float64],
     status: NDArray[np.int8],
@@ -226,4 +189,4 @@ def ridge(
     """
     by_root = len(alphas) == 1 and len(problems.target) <= FEW
     kernel = ridge_by_root if by_root else ridge_by_inverse
-    kernel(block, problems, alphas, out, status)
+    kernel(block, problems, groups, alphas, out, status)

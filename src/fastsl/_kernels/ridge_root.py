@@ -13,7 +13,7 @@ import numpy as np
 
 from fastsl._kernels.block import most_targets
 from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_rows
-from fastsl._kernels.rows import add, copy_row
+from fastsl._kernels.rows import add, copy_row, dot
 from fastsl._runtime.jit import helper, inlined
 
 
@@ -62,18 +62,10 @@ def _root(sphere, alpha, D, U, q):
     q[:] = 0.0
     for i in range(n):
         add(u[i], U[i, i:], q[i:])
-    scale = 1.0 / np.sqrt(sphere.inv_c + _dot(q, q))
+    scale = 1.0 / np.sqrt(sphere.inv_c + dot(q, q))
     for i in range(n):
         q[i] *= scale
     return 0
-
-
-@helper
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
 
 
 @helper
@@ -102,7 +94,7 @@ def _held_out(problems, fold, U, q, Y, S, f, F):
         return 0
     multiply_rows(Y[:r, F[0] :], Y[: r + 1 + last - first, F[0] :], S)
     for t in range(last - first):
-        qv = _dot(q, Y[r + 1 + t])
+        qv = dot(q, Y[r + 1 + t])
         for a in range(r):
             f[t, a] = S[a, r] * qv - S[a, r + 1 + t]
     for a in range(r):
@@ -126,10 +118,10 @@ def _write_fold(problems, fold, alpha, D, U, q, V, f, F, out):
                 if not whole:
                     for a in range(F.shape[0]):
                         add(f[t, a], U[F[a]], v)
-                    add(-_dot(q, v), q, v)
+                    add(-dot(q, v), q, v)
                     whole = True
                 target = problems.targets[problems.target[first + t]]
-                out[place] = target[i] - alpha * D[i] * _dot(U[i], v)
+                out[place] = target[i] - alpha * D[i] * dot(U[i], v)
             for a in range(F.shape[0]):
                 if F[a] == i:
                     out[place] = f[t, a]

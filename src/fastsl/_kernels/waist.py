@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import cholesky, cholesky_inverse, cholesky_solve, syrk
+from fastsl._kernels.rows import dot
 from fastsl._runtime.jit import helper, inlined
 
 
@@ -275,31 +276,9 @@ def features_ridge(sphere, S, D, T, A, rows, F, beta):
     cholesky_solve(H, order, W, k)
     for t in range(k):
         for i in range(n):
-            f = W[t, p] * u[i] if order > p else 0.0
-            for q in range(p):
-                f += Phi[i, q] * W[t, q]
-            F[t, i] = f
+            F[t, i] = dot(Phi[i], W[t, :p])
+            if order > p:
+                F[t, i] += W[t, p] * u[i]
         for a in range(m):
             beta[t, S[a]] = (T[t, S[a]] - F[t, S[a]]) / D[S[a]]
     return 0
-
-
-@helper
-def leverages(sphere, S, D, A, rows, h):
-    """h_i = phi_i . H^-1 phi_i / D_i for the samples S, from the factor that ``weighted_ridge`` left in A."""
-    Phi, u = sphere.Z, sphere.u
-    p, m = Phi.shape[1], S.shape[0]
-    order = p + 1 if sphere.inv_c < np.inf else p
-    H = A.reshape(-1)[: order * order].reshape(order, order)
-    W = rows.reshape(-1)[: m * order].reshape(m, order)
-    for a in range(m):
-        for q in range(p):
-            W[a, q] = Phi[S[a], q]
-        if order > p:
-            W[a, p] = u[S[a]]
-    cholesky_solve(H, order, W, m)
-    for a in range(m):
-        total = W[a, p] * u[S[a]] if order > p else 0.0
-        for q in range(p):
-            total += W[a, q] * Phi[S[a], q]
-        h[S[a]] = total / D[S[a]]

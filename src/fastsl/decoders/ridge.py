@@ -11,7 +11,7 @@ from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
-from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
+from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems, sample_groups
 from fastsl.folds import Folds
 
 _EXACT_SOLVERS = ("auto", "svd", "cholesky")
@@ -51,10 +51,11 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
         problems, fold_classes = classification_problems(y, folds, estimator.class_weight)
     else:
         problems = regression_problems(y, folds)
+    groups = sample_groups(problems)
 
     return Plan(
         name=type(estimator).__name__,
-        run=lambda block, out, status: ridge.ridge(block, problems, alphas, out, status),
+        run=lambda block, out, status: ridge.ridge(block, problems, groups, alphas, out, status),
         outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,

@@ -1,0 +1,83 @@
+"""Products of samples summed over what a fold trains on, from sums over groups that all folds keep together.
+
+With w the weight that a fold gives to each sample of group g, 0 where it does not train on it,
+
+    sum_i w_i x_i x_i' = sum_g w_g P_g,    P_g = sum_(i in g) x_i x_i'
+
+so that folds that leave out runs share all their products, where each would make (n_folds - 1) / n_folds of them
+again. Nothing is subtracted. Only upper triangles are made.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels.lapack import syrk
+from fastsl._kernels.rows import add, copy_row
+from fastsl._runtime.jit import helper
+
+#: Most numbers of P: 16 MB a thread. What would be more is made fold by fold, and so are small groups, for which adding
+#: their products takes as long.
+_MOST, _SMALL = 2_000_000, 4
+
+
+class Groups(NamedTuple):
+    """Samples with the same weight as each other in every fold."""
+
+    samples: NDArray[np.int64]  # (n_samples,) group after group
+    ptr: NDArray[np.int64]  # (n_groups + 1,) into samples
+    weight: NDArray[np.float64]  # (n_folds, n_groups)
+
+
+@helper
+def _size_of_sums(groups, order):
+    """Numbers of P; 0 where it is not worth it, which depends on the sphere alone."""
+    n_groups = groups.ptr.shape[0] - 1
+    size = n_groups * order * order
+    return size if size <= _MOST and _SMALL * n_groups <= groups.samples.shape[0] else 0
+
+
+@helper
+def flat_sums(groups, order):
+    """Room for P of any order up to this, flat."""
+    size = 0
+    for smaller in range(order + 1):
+        size = max(size, _size_of_sums(groups, smaller))
+    return np.empty(size)
+
+
+@helper
+def group_sums(W, groups, flat):
+    """P (n_groups, order, order) from the rows of W (n_samples, order), sorted by group, or none."""
+    n_groups, order = groups.ptr.shape[0] - 1, W.shape[1]
+    size = _size_of_sums(groups, order)
+    P = flat[:size].reshape(n_groups if size > 0 else 0, order, order)
+    for g in range(P.shape[0]):
+        syrk(W[groups.ptr[g] : groups.ptr[g + 1]], P[g])
+    return P
+
+
+@helper
+def fold_sum(W, groups, fold, P, scaled, total):
+    """Upper triangle of ``total`` (order, order): the weighted sum of a fold.
+
+    ``scaled`` makes room for as many rows as W, which is needed where there is no P.
+    """
+    order, m = W.shape[1], 0
+    for q in range(order):
+        for r in range(q, order):
+            total[q, r] = 0.0
+    for g in range(groups.ptr.shape[0] - 1):
+        weight = groups.weight[fold, g]
+        if weight > 0.0 and P.shape[0] > 0:
+            for q in range(order):
+                add(weight, P[g, q, q:], total[q, q:])
+        elif weight > 0.0:
+            for i in range(groups.ptr[g], groups.ptr[g + 1]):
+                copy_row(W[i], scaled[m])
+                for q in range(order):
+                    scaled[m, q] *= np.sqrt(weight)
+                m += 1
+    if P.shape[0] == 0:
+        syrk(scaled[:m], total)

@@ -1,0 +1,144 @@
+"""Ridge regression on the voxels of a sphere, for those with few of them: the sums of all folds from groups of samples.
+
+With phi_i the features of a sample, its second term included (:mod:`fastsl._kernels.waist`), H = sum_i w_i phi_i phi_i'
+and b = sum_i w_i t_i phi_i over the samples that a fold trains on, and E = diag(1, ..., 1, inv_c)
+
+    (H + alpha E) beta = b,    f = phi . beta
+    leave-one-out residual of i: (t_i - f_i) / (1 - h_i),    h_i = w_i phi_i' (H + alpha E)^-1 phi_i
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsl._kernels.block import most_targets
+from fastsl._kernels.groups import flat_sums, fold_sum, group_sums
+from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_triangle
+from fastsl._kernels.rows import copy_row, dot
+from fastsl._runtime.jit import helper, inlined
+
+
+class FeatureSpace(NamedTuple):
+    """Work space for the spheres of a part with few voxels, flat: each cuts its own matrices from it."""
+
+    W: NDArray[np.float64]  # features and targets of all samples, sorted by group
+    scaled: NDArray[np.float64]  # as W
+    P: NDArray[np.float64]  # sums of groups
+    total: NDArray[np.float64]  # sum of a fold
+    A: NDArray[np.float64]
+    beta: NDArray[np.float64]
+
+
+@inlined
+def feature_space(block, problems, groups):
+    """Work space for the spheres ``block.order``."""
+    n, k, largest = block.X.shape[1], problems.targets.shape[0], 0
+    for b in block.order:
+        p = block.indptr[b + 1] - block.indptr[b]
+        if p < block.features_below:
+            largest = max(largest, p + 1)
+    order = largest + k if largest > 0 else 0
+    return FeatureSpace(
+        np.empty(n * order),
+        np.empty(n * order),
+        flat_sums(groups, order),
+        np.empty(order * order),
+        np.empty(order * order),
+        np.empty(most_targets(problems) * order),
+    )
+
+
+@inlined
+def ridge_features(sphere, problems, groups, alphas, space, out):
+    """Held-out values of all folds. Returns 0, or 1 where a matrix is not positive definite."""
+    n, p = sphere.Z.shape
+    order = p + 1 if sphere.inv_c < np.inf else p
+    width, k = order + problems.targets.shape[0], most_targets(problems)
+    W, scaled = space.W[: n * width].reshape(n, width), space.scaled[: n * width].reshape(n, width)
+    total = space.total[: width * width].reshape(width, width)
+    A, beta = space.A[: order * order].reshape(order, order), space.beta[: k * order].reshape(k, order)
+    _write_rows(sphere, problems.targets, groups.samples, order, W)
+    P = group_sums(W, groups, space.P)
+    for fold in range(problems.train.shape[0]):
+        if problems.of_fold[fold] == problems.of_fold[fold + 1]:
+            continue
+        fold_sum(W, groups, fold, P, scaled, total)
+        best = np.inf
+        for alpha in alphas:
+            if _solve(sphere, problems, fold, alpha, total, A, beta) != 0:
+                return 1
+            if len(alphas) > 1:
+                invert_triangle(A, order)
+                error = _loo_error(problems, groups, fold, W, A, beta, space.scaled)
+                if not error < best:
+                    continue
+                best = error
+            _write_fold(sphere, problems, fold, beta, out)
+    return 0
+
+
+@helper
+def _write_rows(sphere, targets, samples, order, W):
+    """A row for each sample: phi, and all targets."""
+    p = sphere.Z.shape[1]
+    for a in range(samples.shape[0]):
+        i, row = samples[a], W[a]
+        copy_row(sphere.Z[i], row[:p])
+        if order > p:
+            row[p] = sphere.u[i]
+        for t in range(targets.shape[0]):
+            row[order + t] = targets[t, i]
+
+
+@helper
+def _solve(sphere, problems, fold, alpha, total, A, beta):
+    """Coefficients of every target of the fold, a row each; A gets the factor."""
+    first, last, order = problems.of_fold[fold], problems.of_fold[fold + 1], A.shape[0]
+    for q in range(order):
+        copy_row(total[q, q:], A[q, q:])
+        A[q, q] += alpha
+        for t in range(last - first):
+            beta[t, q] = total[q, order + problems.target[first + t]]
+    if order > sphere.Z.shape[1]:
+        A[order - 1, order - 1] += alpha * (sphere.inv_c - 1.0)
+    if cholesky(A, order) != 0:
+        return 1
+    cholesky_solve(A, order, beta, last - first)
+    return 0
+
+
+@helper
+def _loo_error(problems, groups, fold, W, U, beta, flat):
+    """Weighted sum of the squared leave-one-out residuals, with A^-1 = U U'. ``flat`` makes room for W U."""
+    first, last, order, m, error = problems.of_fold[fold], problems.of_fold[fold + 1], U.shape[0], 0, 0.0
+    Y = flat[: W.shape[0] * order].reshape(W.shape[0], order)
+    for g in range(groups.ptr.shape[0] - 1):
+        if groups.weight[fold, g] > 0.0:
+            for a in range(groups.ptr[g], groups.ptr[g + 1]):
+                copy_row(W[a], Y[m])
+                m += 1
+    multiply_triangle(Y, m, U)
+    m = 0
+    for g in range(groups.ptr.shape[0] - 1):
+        weight = groups.weight[fold, g]
+        if weight > 0.0:
+            for a in range(groups.ptr[g], groups.ptr[g + 1]):
+                left = 1.0 - weight * dot(Y[m], Y[m])
+                m += 1
+                for t in range(last - first):
+                    residual = W[a, order + problems.target[first + t]] - dot(W[a, :order], beta[t])
+                    error += weight * (residual / left) ** 2
+    return error
+
+
+@helper
+def _write_fold(sphere, problems, fold, beta, out):
+    p, border = sphere.Z.shape[1], beta.shape[1] > sphere.Z.shape[1]
+    for q in range(problems.of_fold[fold], problems.of_fold[fold + 1]):
+        place, row = problems.out_ptr[q], beta[q - problems.of_fold[fold]]
+        for i in problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]]:
+            out[place] = dot(sphere.Z[i], row[:p])
+            if border:
+                out[place] += sphere.u[i] * row[p]
+            place += 1
