@@ -32,7 +32,7 @@ HAS_SUMS = {name: name != "single samples" for name in FOLDS}
 def fold_sums(W, groups, flat, out):
     P = kernels.group_sums(W, groups, flat)
     for fold in range(out.shape[0]):
-        kernels.fold_sum(W, groups, fold, P, np.empty(W.shape), out[fold])
+        kernels.fold_sum(W, groups.ptr, groups.weight[fold], P, np.empty(W.shape), out[fold])
     return P.shape[0]
 
 

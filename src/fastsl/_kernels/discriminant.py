@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsl._kernels.groups import Groups
 from fastsl._kernels.rows import dot
 from fastsl._runtime.jit import helper
 
@@ -26,6 +27,7 @@ class ClassFolds(NamedTuple):
     test_ptr: NDArray[np.int64]  # (n_folds + 1,) into test
     out_ptr: NDArray[np.int64]  # (n_folds + 1,) into the row of results of a sphere
     most: int  # largest number of classes of a fold
+    groups: Groups  # training samples that are together in every entry; its weights are 1 and 0
 
 
 class Space(NamedTuple):
@@ -72,6 +74,20 @@ def read_samples(block, b, space):
             Z[i, q] = block.X[voxel, i]
         Z[n, q] = block.means[voxel]
     return Z
+
+
+@helper
+def ledoit_wolf(squares, fourth, trace, m, p):
+    """Shrinkage of m centred samples of p voxels, from squares = |X'X|^2, fourth = sum_i |x_i|^4 and trace = tr(X'X).
+
+    delta = |X'X / m - mu I|^2 / p,   beta = (sum_i |x_i|^4 / m - |X'X / m|^2) / (m p),   min(beta, delta) / delta
+    """
+    if p == 1:
+        return 0.0
+    mu = trace / m / p
+    delta = (squares / m**2 - p * mu**2) / p
+    beta = min((fourth / m - squares / m**2) / (m * p), delta)
+    return beta / delta if beta > 0.0 else 0.0
 
 
 @helper

@@ -27,7 +27,7 @@ class Groups(NamedTuple):
 
     samples: NDArray[np.int64]  # (n_samples,) group after group
     ptr: NDArray[np.int64]  # (n_groups + 1,) into samples
-    weight: NDArray[np.float64]  # (n_folds, n_groups)
+    weight: NDArray[np.float64]  # (n_folds, n_groups), or of each class of each fold
 
 
 @helper
@@ -59,8 +59,8 @@ def group_sums(W, groups, flat):
 
 
 @helper
-def fold_sum(W, groups, fold, P, scaled, total):
-    """Upper triangle of ``total`` (order, order): the weighted sum of a fold.
+def fold_sum(W, ptr, weights, P, scaled, total):
+    """Upper triangle of ``total`` (order, order): the sum over groups ``ptr`` of rows of W, by their ``weights``.
 
     ``scaled`` makes room for as many rows as W, which is needed where there is no P.
     """
@@ -68,13 +68,13 @@ def fold_sum(W, groups, fold, P, scaled, total):
     for q in range(order):
         for r in range(q, order):
             total[q, r] = 0.0
-    for g in range(groups.ptr.shape[0] - 1):
-        weight = groups.weight[fold, g]
+    for g in range(weights.shape[0]):
+        weight = weights[g]
         if weight > 0.0 and P.shape[0] > 0:
             for q in range(order):
                 add(weight, P[g, q, q:], total[q, q:])
         elif weight > 0.0:
-            for i in range(groups.ptr[g], groups.ptr[g + 1]):
+            for i in range(ptr[g], ptr[g + 1]):
                 copy_row(W[i], scaled[m])
                 for q in range(order):
                     scaled[m, q] *= np.sqrt(weight)

@@ -19,34 +19,20 @@ from fastsl._kernels.discriminant import (
     class_mean,
     count_vectors,
     cut,
+    ledoit_wolf,
     make_vector,
     read_samples,
     write_from_weights,
 )
-from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk, syrk_rows
+from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk_rows
+from fastsl._kernels.lda_features import features_sphere, scatter_space
 from fastsl._kernels.lda_gram import gram_fold, products_with_means
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.rows import dot
-from fastsl._runtime.jit import helper
+from fastsl._runtime.jit import helper, inlined
 
-#: A pivot below this part of its diagonal entry is rounding: the covariance matrix is singular.
-_SINGULAR_PIVOT = 1e-13
-#: So is a diagonal of S below this part of the voxel's variance, where rounding decides whether it is above zero.
+#: A diagonal of S below this part of the voxel's variance is rounding: the covariance matrix is singular.
 _SINGULAR_DIAGONAL = 1e-10
-
-
-@helper
-def ledoit_wolf(squares, fourth, trace, m, p):
-    """Shrinkage of m centred samples of p voxels, from squares = |X'X|^2, fourth = sum_i |x_i|^4 and trace = tr(X'X).
-
-    delta = |X'X / m - mu I|^2 / p,   beta = (sum_i |x_i|^4 / m - |X'X / m|^2) / (m p),   min(beta, delta) / delta
-    """
-    if p == 1:
-        return 0.0
-    mu = trace / m / p
-    delta = (squares / m**2 - p * mu**2) / p
-    beta = min((fourth / m - squares / m**2) / (m * p), delta)
-    return beta / delta if beta > 0.0 else 0.0
 
 
 @helper
@@ -137,79 +123,29 @@ def _auto_gram_fold(Z, folds, fold, space, out):
     return 0
 
 
-@helper
-def _features_fold(Z, folds, fold, gamma, space, out):
-    """S itself, of the order of the voxels. A negative ``gamma``: automatic shrinkage."""
-    first, last = folds.of_fold[fold], folds.of_fold[fold + 1]
-    k, p, nv = last - first, Z.shape[1], count_vectors(Z, last - first)
-    S, C, weights = cut(space.A, p, p), cut(space.C, p, p), cut(space.rows, nv, p)
-    mean, scale, diagonal = np.empty((k, p)), np.empty(p), np.empty(p)
-    for q in range(p):
-        for r in range(q, p):
-            S[q, r] = 0.0
-    for c in range(k):
-        samples = folds.train[folds.class_ptr[first + c] : folds.class_ptr[first + c + 1]]
-        m = samples.shape[0]
-        R = cut(space.R, m, p)
-        _centre_class(Z, samples, gamma < 0.0, mean[c], scale, R)
-        syrk(R, C)
-        squares, fourth, trace = 0.0, 0.0, 0.0
-        for q in range(p):
-            squares += 2.0 * dot(C[q, q + 1 :], C[q, q + 1 :]) + C[q, q] ** 2
-            trace += C[q, q]
-        for a in range(m):
-            fourth += dot(R[a], R[a]) ** 2
-        g = gamma if gamma >= 0.0 else ledoit_wolf(squares, fourth, trace, m, p)
-        for q in range(p):
-            for r in range(q, p):
-                S[q, r] += folds.prior[first + c] * (1.0 - g) / m * scale[q] * scale[r] * C[q, r]
-            S[q, q] += folds.prior[first + c] * g * trace / m / p * scale[q] ** 2
-    for q in range(p):
-        diagonal[q] = S[q, q]
-    if cholesky(S, p) != 0:
-        return 1
-    for q in range(p):
-        if not S[q, q] ** 2 > _SINGULAR_PIVOT * diagonal[q]:
-            return 1
-    for t in range(nv):
-        make_vector(t, k, mean, Z, weights[t])
-    cholesky_solve(S, p, weights, nv)
-    write_from_weights(folds, fold, Z, mean, weights, out)
-    return 0
-
-
-@helper
-def _fixed_sphere(block, b, folds, gamma, work, space, out):
-    """Every fold of one sphere; returns the first status that is not 0. G is made once for all folds."""
+@inlined
+def _fixed_gram_sphere(block, b, folds, gamma, work, out):
+    """Every fold of one sphere from one G; returns the first status that is not 0."""
     members = block.indices[block.indptr[b] : block.indptr[b + 1]]
-    few_voxels = members.shape[0] < block.features_below
-    Z, G = space.Z[:0].reshape(0, 0), work.G
     a, square = np.empty(0 if folds.most == 2 else block.X.shape[1]), 0.0
-    if few_voxels:
-        Z = read_samples(block, b, space)
-    else:
-        read_sphere(block, b, work)
-        square = products_with_means(block.X, members, block.means, a) if folds.most > 2 else 0.0
+    read_sphere(block, b, work)
+    if folds.most > 2:
+        square = products_with_means(block.X, members, block.means, a)
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
-            if few_voxels:
-                code = _features_fold(Z, folds, fold, gamma, space, out)
-            else:
-                code = gram_fold(G, a, square, len(members), folds, fold, gamma, work.A, work.rows, out)
+            code = gram_fold(work.G, a, square, len(members), folds, fold, gamma, work.A, work.rows, out)
             if code != 0:
                 return code
     return 0
 
 
-@helper
-def _auto_sphere(Z, few_voxels, folds, space, out):
+@inlined
+def _auto_gram_sphere(block, b, folds, space, out):
     """Every fold of one sphere; returns the first status that is not 0."""
+    Z = read_samples(block, b, space)
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
-            if few_voxels:
-                code = _features_fold(Z, folds, fold, -1.0, space, out)
-            else:
-                code = _auto_gram_fold(Z, folds, fold, space, out)
+            code = _auto_gram_fold(Z, folds, fold, space, out)
             if code != 0:
                 return code
     return 0
@@ -221,12 +157,16 @@ def lda_fixed(block, folds, gamma, out, status):
 
     Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
     """
-    space, work = allocate_space(block, folds), allocate(block, folds.most + 1)
+    few, work = scatter_space(block, folds), allocate(block, folds.most + 1)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
-        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            status[b] = _fixed_sphere(block, b, folds, gamma, work, space, out[b])
+        p = block.indptr[b + 1] - block.indptr[b]
+        if p >= block.min_voxels:
+            if p < block.features_below:
+                status[b] = features_sphere(block, b, folds, gamma, few, out[b])
+            else:
+                status[b] = _fixed_gram_sphere(block, b, folds, gamma, work, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 
@@ -234,13 +174,15 @@ def lda_fixed(block, folds, gamma, out, status):
 @over_spheres
 def lda_auto(block, folds, out, status):
     """As :func:`lda_fixed`, with the shrinkage that Ledoit and Wolf choose for each class of each fold."""
-    space = allocate_space(block, folds)
+    few, space = scatter_space(block, folds), allocate_space(block, folds)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
         p = block.indptr[b + 1] - block.indptr[b]
         if p >= block.min_voxels:
-            Z = read_samples(block, b, space)
-            status[b] = _auto_sphere(Z, p < block.features_below, folds, space, out[b])
+            if p < block.features_below:
+                status[b] = features_sphere(block, b, folds, -1.0, few, out[b])
+            else:
+                status[b] = _auto_gram_sphere(block, b, folds, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan

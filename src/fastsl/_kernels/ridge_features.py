@@ -63,7 +63,7 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
     for fold in range(problems.train.shape[0]):
         if problems.of_fold[fold] == problems.of_fold[fold + 1]:
             continue
-        fold_sum(W, groups, fold, P, scaled, total)
+        fold_sum(W, groups.ptr, groups.weight[fold], P, scaled, total)
         best = np.inf
         for alpha in alphas:
             if _solve(sphere, problems, fold, alpha, total, A, beta) != 0:

@@ -13,6 +13,7 @@ from fastsl._kernels.discriminant import ClassFolds
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan, lay_out
+from fastsl.decoders.problems import alike
 from fastsl.folds import Folds
 from fastsl.predictions import LogOdds
 
@@ -80,6 +81,8 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
             sizes.extend(counts)
             prior.extend(own / own.sum())
         of_fold.append(len(sizes))
+    trained = np.zeros((len(sizes), len(y)))
+    trained[np.repeat(np.arange(len(sizes)), sizes), np.concatenate([*train, np.empty(0, np.int64)]).astype(int)] = 1.0
     n_classes = np.diff(of_fold)
     n_columns = np.where(n_classes == 2, 1, n_classes)
     n_test = np.array([len(test) for test in folds.test])
@@ -92,6 +95,7 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
         test_ptr=np.concatenate([[0], np.cumsum(n_test)]).astype(np.int64),
         out_ptr=np.concatenate([[0], np.cumsum(n_columns * n_test)]).astype(np.int64),
         most=int(n_classes.max()),
+        groups=alike(trained),
     )
     return packed, fold_classes
 

@@ -78,6 +78,11 @@ def sample_groups(problems: Problems) -> Groups:
     weight = np.zeros((n_folds, n_samples))
     for fold in np.flatnonzero(np.diff(problems.of_fold)):
         weight[fold] = problems.train[fold] / problems.ridge[problems.of_fold[fold]]
+    return alike(weight)
+
+
+def alike(weight: NDArray[np.float64]) -> Groups:
+    """Samples whose columns of ``weight`` (n_entries, n_samples) are the same."""
     columns, group = np.unique(weight, axis=1, return_inverse=True)
     group = group.reshape(-1)
     return Groups(
