@@ -81,7 +81,7 @@ def decode(estimator, X, y, folds, form):
         np.array([0, p]),
         np.arange(p, dtype=np.int32),
         plan.intercept,
-        p + 1 if form == "features" and plan.has_features_path else 0,
+        p + 1 if form == "features" and plan.features_below else 0,
         1,
     )
     out, status = np.empty((1, plan.n_out)), np.empty(1, np.int8)

@@ -7,11 +7,14 @@ import pytest
 import naive
 from fastsl._kernels import lapack, ridge, rows, svm
 from fastsl._kernels.block import Block
+from fastsl._kernels.features import FeatureSpace
+from fastsl._kernels.groups import ungrouped
 from fastsl._kernels.shared_gram import sphere_gram
 from fastsl._kernels.svm import squared_hinge
+from fastsl._kernels.svm_features import active_sums
 from fastsl._kernels.waist import Sphere, complete_gram, sphere_features, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.problems import classification_problems, regression_problems, sample_groups
+from fastsl.decoders.problems import alike, classification_problems, regression_problems, sample_groups
 from fastsl.folds import Folds
 
 FORMS = ("gram", "features")
@@ -78,7 +81,10 @@ def solve_squared_hinge(X, y, C, s2, form, train, guess=None):
     F = np.zeros((1, n)) if guess is None else guess.copy()
     beta = np.zeros((1, n))
     A, rows = work_space(n, p)
-    return squared_hinge(two_terms(X, s2, form), train, 0.5 / C, y[None].copy(), A, rows, F, beta), F[0]
+    sphere = two_terms(X, s2, form)
+    room = np.full((6, max(n, p + 1) * (p + 1)), np.nan)
+    sums = active_sums(sphere, ungrouped(n), FeatureSpace(room[0], room[1], np.empty(0), *room[3:]))
+    return squared_hinge(sphere, sums, 0, train, 0.5 / C, y[None].copy(), A, rows, F, beta), F[0]
 
 
 # One sphere as two terms
@@ -326,7 +332,10 @@ def test_squared_hinge_does_not_depend_on_the_guess(form):
     for guess in (np.random.default_rng(3).standard_normal((1, 20)), 2.0 * y[None], -y[None]):
         again = solve_squared_hinge(X, y, C, 1.0, form, train, guess)
         assert again[0] == 0
-        np.testing.assert_array_equal(again[1], f)
+        if form == "gram":
+            np.testing.assert_array_equal(again[1], f)
+        else:  # sums that samples entered and left are rounded differently
+            np.testing.assert_allclose(again[1], f, rtol=0, atol=1e-13 * np.abs(f).max())
 
 
 def test_squared_hinge_reports_a_system_that_is_not_positive_definite():
@@ -413,14 +422,22 @@ def launch_ridge(X, problems, s2, form, alphas):
     return launch(ridge.ridge, X, problems, s2, form, sample_groups(problems), np.array(alphas))
 
 
-def by_definition(X, problems, solve):
+def svc_groups(problems):
+    return alike(2.0 * problems.train[problems.fold] / problems.ridge)
+
+
+def launch_svc(X, problems, s2, form):
+    return launch(svm.svc_squared_hinge, X, problems, s2, form, svc_groups(problems))
+
+
+def by_definition(X, problems, solve, folds):
     """Rows of results, from solve(X_train, target, X_test, weights) of one problem; weights are 1 / ridge."""
     rows = np.full((len(SPHERES), problems.out_ptr[-1]), np.nan)
     for row, members in zip(rows, SPHERES, strict=True):
         if len(members) == 0:
             continue
         for q, fold in enumerate(problems.fold):
-            train, test, target = FOLDS.train[fold], FOLDS.test[fold], problems.targets[problems.target[q]]
+            train, test, target = folds.train[fold], folds.test[fold], problems.targets[problems.target[q]]
             values = solve(
                 X[np.ix_(train, members)].astype(float),
                 target[train],
@@ -443,11 +460,14 @@ EMPTY = [status == 0 for status in map(len, SPHERES)]
 
 @both_forms
 @pytest.mark.parametrize("labels", LABELS)
-def test_linear_svc_of_a_block(form, labels):
+@pytest.mark.parametrize("weights", [None, "balanced"])
+@pytest.mark.parametrize("C", [1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("folds", [FOLDS, RUNS], ids=["any folds", "runs"])
+def test_linear_svc_of_a_block(form, labels, weights, C, folds):
     X, _ = make_data(N_SAMPLES, 24)
-    problems, _ = classification_problems(LABELS[labels], FOLDS, "balanced", C=0.1, rest_weighted=False)
-    out, status = launch(svm.svc_squared_hinge, X, problems, 1.0, form)
-    expected = by_definition(X, problems, lambda A, t, B, w: naive.squared_hinge(A, t, B, C=w, s2=1.0))
+    problems, _ = classification_problems(LABELS[labels], folds, weights, C=C, rest_weighted=False)
+    out, status = launch_svc(X, problems, 1.0, form)
+    expected = by_definition(X, problems, lambda A, t, B, w: naive.squared_hinge(A, t, B, C=w, s2=1.0), folds)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-9)
 
@@ -506,7 +526,7 @@ def test_many_folds_take_the_inverse_and_score_like_few(labels, weights, s2):
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
-    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else []
+    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else [svc_groups(problems)]
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments, min_voxels=5)
     np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
@@ -527,7 +547,7 @@ def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
     problems = problems._replace(ridge=-1e3 * problems.ridge)
-    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else []
+    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else [svc_groups(problems)]
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()

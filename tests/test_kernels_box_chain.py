@@ -110,7 +110,7 @@ def decode(plan, data, centres, part):
         for start in range(0, len(centres), part):
             rows = slice(start, start + part)
             spheres = NEIGHBOURS.take(centres[rows])
-            below = 12 if plan.has_features_path else 0
+            below = 12 if plan.features_below else 0
             block = Block(
                 X, means.astype(float), spheres.indptr, spheres.indices, plan.intercept, below, 1,
                 np.arange(len(spheres)),

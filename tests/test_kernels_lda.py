@@ -23,6 +23,8 @@ FOLDS = Folds(
     (EVERY[8:], np.r_[EVERY[:8], EVERY[:15:-1]], EVERY[:18]),
     (EVERY[:8], EVERY[8:16], np.array([20, 3, 20, 18])),
 )
+#: Two runs that folds keep together, so that these share their products.
+RUNS = Folds(N_SAMPLES, (EVERY[12:], EVERY[:12], EVERY), (EVERY[:12], EVERY[12:], EVERY))
 LABELS = {2: np.arange(N_SAMPLES) % 2, 3: np.arange(N_SAMPLES) // 2 % 3, 5: (np.arange(N_SAMPLES) * 7 // 4) % 5}
 #: Spheres of many and few voxels, of one, of none, and one that lists voxels in any order.
 SPHERES = [np.arange(40), np.array([3, 5, 8, 13]), np.array([7]), np.array([], int), np.arange(39, 4, -3)]
@@ -77,9 +79,10 @@ def assert_close(found, expected, tolerance=1e-10):
 @both_forms
 @every_shrinkage
 @every_number
-def test_scores_of_a_block(n_classes, shrinkage, form):
+@pytest.mark.parametrize("folds", [FOLDS, RUNS], ids=["any folds", "runs"])
+def test_scores_of_a_block(n_classes, shrinkage, form, folds):
     X, y = make_data(), LABELS[n_classes]
-    out, status = launch(X, y, shrinkage, form)
+    out, status = launch(X, y, shrinkage, form, folds=folds)
     np.testing.assert_array_equal(status, [-1 if len(members) == 0 else 0 for members in SPHERES])
     for row, members in zip(out, SPHERES, strict=True):
         if len(members) == 0:
@@ -89,7 +92,7 @@ def test_scores_of_a_block(n_classes, shrinkage, form):
         def scores(A, t, B, priors):
             return naive.lda_scores(A, t, B, shrinkage=shrinkage, priors=priors)
 
-        assert_close(row, by_definition(X[:, members].astype(float), y, scores))
+        assert_close(row, by_definition(X[:, members].astype(float), y, scores, folds))
 
 
 @pytest.mark.filterwarnings("ignore:Only one sample available")  # of a class, which adds nothing to the covariance

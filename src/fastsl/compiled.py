@@ -26,11 +26,6 @@ _STATUS = {
 }
 
 
-#: Spheres with fewer voxels than this part of the training samples take the features path. Measured at 60 and 120
-#: samples: both take the same time at 0.5 to 0.6 for LinearSVC and ridge, at 0.4 for ridge with a choice of penalties.
-FEATURES_BELOW = 0.5
-
-
 class CompiledEngine:
     """Decode blocks of spheres with the kernel of a plan."""
 
@@ -54,7 +49,7 @@ class CompiledEngine:
         self._unscored = {name: self._find_unscored(name, metric) for name, metric in metrics.items()}
         # Systems have the order of the voxels on the features path, of the training samples on the Gram path.
         smallest = min(len(train) for train in plan.folds.train)
-        self._features_below = max(2, int(FEATURES_BELOW * smallest)) if plan.has_features_path else 0
+        self._features_below = max(2, int(plan.features_below * smallest)) if plan.features_below else 0
 
     def _find_unscored(self, name: str, metric: Metric) -> dict[int, str]:
         """Folds that cannot be scored, by made-up predictions: a score that cannot work is an error before any work."""

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from fastsl._kernels import spheres as _kernels
 from fastsl._kernels.additive import SEGMENT
-from fastsl._runtime.launch import launching
+from fastsl._runtime.launch import in_parts, launching
 from fastsl.shared import shared_levels
 
 #: Relative slack of the radius: absorbs the rounding of affines, far below any difference between two shells.
@@ -19,6 +19,8 @@ RADIUS_TOLERANCE = 1e-6
 #: Centres that are looked at, and members that are listed, at a time: several million centres are no cause for
 #: temporary arrays of that size.
 _POINTS, _MEMBERS = 2**16, 2**22
+#: Centres that are worth a thread: a quarter of a millisecond or more.
+_FEWEST = 256
 #: Spheres with more members than this per voxel of the mask leave so few voxels out that looking for them does not pay.
 _MEMBERS_A_VOXEL = 32
 
@@ -169,23 +171,30 @@ class Spheres:
             centres = np.asarray(self.centres[start : start + _POINTS], np.float64)
             some = slice(start, start + len(centres))
             with launching():
-                _kernels.list_members(
-                    *self._search[:2], centres, *self._search[2:], indptr, *_no_members(), counts[some]
-                )
+                self._list(centres, indptr, *_no_members(), counts[some])
         return counts
+
+    def _list(self, centres: NDArray[np.float64], *rows: NDArray[Any]) -> None:
+        """Count or list what is around ``centres``: see :func:`fastsl._kernels.spheres.list_members`."""
+        box, tables = self._search[:2], self._search[2:]
+
+        def work(part: slice) -> None:
+            _kernels.list_members(part.start, part.stop, *box, centres, *tables, *rows)
+
+        in_parts(len(centres), _FEWEST, work)
 
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""
         centres = np.asarray(self.centres[start:stop], np.float64)
-        *box, exact, wide, A, limit, shared_by = self._search
+        shared_by = self._search[-1]
         counts, indptr = np.empty(len(centres), np.int64), np.zeros(len(centres) + 1, np.int64)
         indices, levels = _no_members()
         with launching():
-            _kernels.list_members(*box, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts)
+            self._list(centres, indptr, indices, levels, counts)
             np.cumsum(counts, out=indptr[1:])
             indices = np.empty(indptr[-1], np.int32)
             levels = np.empty(indptr[-1] if shared_by.size else 0, np.int8)
-            _kernels.list_members(*box, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts)
+            self._list(centres, indptr, indices, levels, counts)
         return Neighbours(indptr, indices, centres, self.n_voxels, levels)
 
 

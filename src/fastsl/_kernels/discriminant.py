@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.groups import Groups
-from fastsl._kernels.rows import dot
+from fastsl._kernels.rows import cut, dot
 from fastsl._runtime.jit import helper
 
 
@@ -55,12 +55,6 @@ def allocate_space(block, folds):
         np.empty(order * order),
         np.empty((folds.most + 1) * max(order, largest)),
     )
-
-
-@helper
-def cut(flat, n_rows, n_columns):
-    """A matrix without gaps from the beginning of ``flat``."""
-    return flat[: n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 @helper

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.lapack import syrk
-from fastsl._kernels.rows import add, copy_row
+from fastsl._kernels.rows import add, clear
 from fastsl._runtime.jit import helper
 
 #: Most numbers of P: 16 MB a thread. What would be more is made fold by fold, and so are small groups, for which adding
@@ -28,6 +28,12 @@ class Groups(NamedTuple):
     samples: NDArray[np.int64]  # (n_samples,) group after group
     ptr: NDArray[np.int64]  # (n_groups + 1,) into samples
     weight: NDArray[np.float64]  # (n_folds, n_groups), or of each class of each fold
+
+
+@helper
+def ungrouped(n):
+    """A group for each of n samples: no sums are kept."""
+    return Groups(np.arange(n), np.arange(n + 1), np.empty((0, n)))
 
 
 @helper
@@ -59,25 +65,29 @@ def group_sums(W, groups, flat):
 
 
 @helper
-def fold_sum(W, ptr, weights, P, scaled, total):
-    """Upper triangle of ``total`` (order, order): the sum over groups ``ptr`` of rows of W, by their ``weights``.
-
-    ``scaled`` makes room for as many rows as W, which is needed where there is no P.
-    """
-    order, m = W.shape[1], 0
-    for q in range(order):
-        for r in range(q, order):
-            total[q, r] = 0.0
+def add_groups(weights, P, total):
+    """Upper triangle of ``total``: the sum of the groups by their ``weights``."""
+    clear(total)
     for g in range(weights.shape[0]):
-        weight = weights[g]
-        if weight > 0.0 and P.shape[0] > 0:
-            for q in range(order):
-                add(weight, P[g, q, q:], total[q, q:])
-        elif weight > 0.0:
+        if weights[g] > 0.0:
+            for q in range(total.shape[0]):
+                add(weights[g], P[g, q, q:], total[q, q:])
+
+
+@helper
+def fold_sum(W, ptr, weights, P, scaled, total):
+    """As :func:`add_groups`; where there is no P, from the rows W of the groups ``ptr``.
+
+    ``scaled`` makes room for as many rows as W.
+    """
+    if P.shape[0] > 0:
+        add_groups(weights, P, total)
+        return
+    m = 0
+    for g in range(weights.shape[0]):
+        if weights[g] > 0.0:
             for i in range(ptr[g], ptr[g + 1]):
-                copy_row(W[i], scaled[m])
-                for q in range(order):
-                    scaled[m, q] *= np.sqrt(weight)
+                for q in range(W.shape[1]):
+                    scaled[m, q] = np.sqrt(weights[g]) * W[i, q]
                 m += 1
-    if P.shape[0] == 0:
-        syrk(scaled[:m], total)
+    syrk(scaled[:m], total)

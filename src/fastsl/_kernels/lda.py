@@ -18,17 +18,16 @@ from fastsl._kernels.discriminant import (
     allocate_space,
     class_mean,
     count_vectors,
-    cut,
     ledoit_wolf,
     make_vector,
     read_samples,
     write_from_weights,
 )
 from fastsl._kernels.lapack import cholesky, cholesky_solve, syrk_rows
-from fastsl._kernels.lda_features import features_sphere, scatter_space
+from fastsl._kernels.lda_features import auto_covariance, features_sphere, fixed_covariance, scatter_space
 from fastsl._kernels.lda_gram import gram_fold, products_with_means
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.rows import dot
+from fastsl._kernels.rows import cut, dot
 from fastsl._runtime.jit import helper, inlined
 
 #: A diagonal of S below this part of the voxel's variance is rounding: the covariance matrix is singular.
@@ -164,7 +163,7 @@ def lda_fixed(block, folds, gamma, out, status):
         p = block.indptr[b + 1] - block.indptr[b]
         if p >= block.min_voxels:
             if p < block.features_below:
-                status[b] = features_sphere(block, b, folds, gamma, few, out[b])
+                status[b] = features_sphere(block, b, folds, fixed_covariance, gamma, few, out[b])
             else:
                 status[b] = _fixed_gram_sphere(block, b, folds, gamma, work, out[b])
             if status[b] != 0:
@@ -181,7 +180,7 @@ def lda_auto(block, folds, out, status):
         p = block.indptr[b + 1] - block.indptr[b]
         if p >= block.min_voxels:
             if p < block.features_below:
-                status[b] = features_sphere(block, b, folds, -1.0, few, out[b])
+                status[b] = features_sphere(block, b, folds, auto_covariance, 0.0, few, out[b])
             else:
                 status[b] = _auto_gram_sphere(block, b, folds, space, out[b])
             if status[b] != 0:

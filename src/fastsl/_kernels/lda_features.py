@@ -4,8 +4,10 @@ The scatter of a class in a fold is made of those of the groups g that it is mad
 
     T_k = sum_g [P_g + n_g (m_g - m_k)(m_g - m_k)'],    P_g = sum_(i in g) (z_i - m_g)(z_i - m_g)'
 
-    fixed shrinkage        S = sum_k pi_k / n_k [(1 - g) T_k + g tr(T_k) / n_voxels I]
-    Ledoit and Wolf's      S = sum_k pi_k / n_k [(1 - g_k) T_k + g_k tr(D^-1 T_k D^-1) / n_voxels D^2],   D^2 = diag(T_k) / n_k
+    fixed shrinkage      S = sum_k pi_k / n_k [(1 - g) T_k + g tr(T_k) / n_voxels I]
+    Ledoit and Wolf's    S = sum_k pi_k / n_k [(1 - g_k) T_k + g_k tr(D^-1 T_k D^-1) / n_voxels D^2]
+
+with D^2 = diag(T_k) / n_k.
 """
 
 from typing import NamedTuple
@@ -13,10 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.discriminant import class_mean, count_vectors, cut, ledoit_wolf, make_vector, read_samples, write_from_weights
+from fastsl._kernels.discriminant import (
+    class_mean,
+    count_vectors,
+    ledoit_wolf,
+    make_vector,
+    read_samples,
+    write_from_weights,
+)
 from fastsl._kernels.groups import flat_sums, fold_sum, group_sums
 from fastsl._kernels.lapack import add_syrk, cholesky, cholesky_solve
-from fastsl._kernels.rows import add, copy_row, dot
+from fastsl._kernels.rows import add, copy_row, cut, dot
 from fastsl._runtime.jit import helper, inlined
 
 #: A pivot below this part of its diagonal entry is rounding: the covariance matrix is singular.
@@ -102,7 +111,26 @@ def _class_away(scatter, groups, entry, mean, away):
 
 
 @helper
-def _fixed_covariance(scatter, folds, fold, gamma, space, mean, S):
+def _write_fold(Z, folds, fold, mean, S, space, out):
+    """Scores from the covariance matrix; returns 1 where it is singular."""
+    k, p = mean.shape
+    weights, diagonal = cut(space.C, count_vectors(Z, k), p), np.empty(p)
+    for q in range(p):
+        diagonal[q] = S[q, q]
+    if cholesky(S, p) != 0:
+        return 1
+    for q in range(p):
+        if not S[q, q] ** 2 > _SINGULAR_PIVOT * diagonal[q]:
+            return 1
+    for t in range(weights.shape[0]):
+        make_vector(t, k, mean, Z, weights[t])
+    cholesky_solve(S, p, weights, weights.shape[0])
+    write_from_weights(folds, fold, Z, mean, weights, out)
+    return 0
+
+
+@helper
+def fixed_covariance(scatter, folds, fold, gamma, space, mean, S):
     """S with shrinkage ``gamma``, and the means of the classes."""
     first, k, p, groups = folds.of_fold[fold], mean.shape[0], mean.shape[1], folds.groups
     weights, away, n_away, ridge = np.zeros(scatter.means.shape[0]), cut(space.away, *scatter.means.shape), 0, 0.0
@@ -122,7 +150,7 @@ def _fixed_covariance(scatter, folds, fold, gamma, space, mean, S):
 
 
 @helper
-def _auto_covariance(scatter, folds, fold, space, mean, S):
+def auto_covariance(scatter, folds, fold, _, space, mean, S):
     """S with the shrinkage that Ledoit and Wolf choose for each class, and the means of the classes."""
     first, k, p, groups = folds.of_fold[fold], mean.shape[0], mean.shape[1], folds.groups
     away, C, scale = cut(space.away, *scatter.means.shape), cut(space.C, p, p), np.empty(p)
@@ -162,38 +190,16 @@ def _shrinkage(scatter, groups, entry, m, mean, scale, C):
     return ledoit_wolf(squares, fourth, trace, m, scale.shape[0]), trace
 
 
-@helper
-def _write_fold(Z, folds, fold, mean, S, space, out):
-    """Scores from the covariance matrix; returns 1 where it is singular."""
-    k, p = mean.shape
-    weights, diagonal = cut(space.C, count_vectors(Z, k), p), np.empty(p)
-    for q in range(p):
-        diagonal[q] = S[q, q]
-    if cholesky(S, p) != 0:
-        return 1
-    for q in range(p):
-        if not S[q, q] ** 2 > _SINGULAR_PIVOT * diagonal[q]:
-            return 1
-    for t in range(weights.shape[0]):
-        make_vector(t, k, mean, Z, weights[t])
-    cholesky_solve(S, p, weights, weights.shape[0])
-    write_from_weights(folds, fold, Z, mean, weights, out)
-    return 0
-
-
 @inlined
-def features_sphere(block, b, folds, gamma, space, out):
-    """Every fold of sphere b; a negative ``gamma`` is automatic shrinkage. Returns the first status that is not 0."""
+def features_sphere(block, b, folds, covariance, gamma, space, out):
+    """Every fold of sphere b, by one of the two functions above. Returns the first status that is not 0."""
     Z = read_samples(block, b, space)
     scatter, p = _group_scatter(Z, folds.groups, space), Z.shape[1]
     S = cut(space.S, p, p)
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
             mean = np.empty((folds.of_fold[fold + 1] - folds.of_fold[fold], p))
-            if gamma >= 0.0:
-                _fixed_covariance(scatter, folds, fold, gamma, space, mean, S)
-            else:
-                _auto_covariance(scatter, folds, fold, space, mean, S)
+            covariance(scatter, folds, fold, gamma, space, mean, S)
             code = _write_fold(Z, folds, fold, mean, S, space, out)
             if code != 0:
                 return code

@@ -13,10 +13,10 @@ R'R. Squaring loses the small sigma (relative error 1e-16 / sigma^2), so elsewhe
 
 import numpy as np
 
-from fastsl._kernels.discriminant import allocate_space, class_mean, cut, read_samples, write_scores
+from fastsl._kernels.discriminant import allocate_space, class_mean, read_samples, write_scores
 from fastsl._kernels.lapack import cholesky, cholesky_solve, singular_vectors, syrk, syrk_rows
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.rows import dot
+from fastsl._kernels.rows import cut, dot
 from fastsl._runtime.jit import helper
 
 #: Where a sigma^2 is below this part of the sum of all of them, R itself is decomposed, in eight times the time.

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.block import Block, Problems, allocate, most_targets, read_sphere
+from fastsl._kernels.features import feature_space
 from fastsl._kernels.groups import Groups
 from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply, multiply_rows
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.ridge_features import feature_space, ridge_features
+from fastsl._kernels.ridge_features import ridge_features
 from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import inverse
@@ -143,7 +144,8 @@ def _write_fold(problems, fold, alpha, D, own, f, F, out):
 @over_spheres
 def ridge_by_root(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, one penalty for few problems."""
-    work, space = allocate(block, most_targets(problems) + 1), feature_space(block, problems, groups)
+    most, n_targets = most_targets(problems), problems.targets.shape[0]
+    work, space = allocate(block, most + 1), feature_space(block, groups, n_targets, most)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
@@ -160,7 +162,8 @@ def ridge_by_root(block, problems, groups, alphas, out, status):
 @over_spheres
 def ridge_by_inverse(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, for any."""
-    work, space = allocate(block, most_targets(problems) + 1), feature_space(block, problems, groups)
+    most, n_targets = most_targets(problems), problems.targets.shape[0]
+    work, space = allocate(block, most + 1), feature_space(block, groups, n_targets, most)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1

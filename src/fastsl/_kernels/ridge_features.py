@@ -7,46 +7,14 @@ and b = sum_i w_i t_i phi_i over the samples that a fold trains on, and E = diag
     leave-one-out residual of i: (t_i - f_i) / (1 - h_i),    h_i = w_i phi_i' (H + alpha E)^-1 phi_i
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from fastsl._kernels.block import most_targets
-from fastsl._kernels.groups import flat_sums, fold_sum, group_sums
+from fastsl._kernels.features import write_rows
+from fastsl._kernels.groups import fold_sum, group_sums
 from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_triangle
-from fastsl._kernels.rows import copy_row, dot
+from fastsl._kernels.rows import copy_row, cut, dot
 from fastsl._runtime.jit import helper, inlined
-
-
-class FeatureSpace(NamedTuple):
-    """Work space for the spheres of a part with few voxels, flat: each cuts its own matrices from it."""
-
-    W: NDArray[np.float64]  # features and targets of all samples, sorted by group
-    scaled: NDArray[np.float64]  # as W
-    P: NDArray[np.float64]  # sums of groups
-    total: NDArray[np.float64]  # sum of a fold
-    A: NDArray[np.float64]
-    beta: NDArray[np.float64]
-
-
-@inlined
-def feature_space(block, problems, groups):
-    """Work space for the spheres ``block.order``."""
-    n, k, largest = block.X.shape[1], problems.targets.shape[0], 0
-    for b in block.order:
-        p = block.indptr[b + 1] - block.indptr[b]
-        if p < block.features_below:
-            largest = max(largest, p + 1)
-    order = largest + k if largest > 0 else 0
-    return FeatureSpace(
-        np.empty(n * order),
-        np.empty(n * order),
-        flat_sums(groups, order),
-        np.empty(order * order),
-        np.empty(order * order),
-        np.empty(most_targets(problems) * order),
-    )
 
 
 @inlined
@@ -55,10 +23,9 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
     n, p = sphere.Z.shape
     order = p + 1 if sphere.inv_c < np.inf else p
     width, k = order + problems.targets.shape[0], most_targets(problems)
-    W, scaled = space.W[: n * width].reshape(n, width), space.scaled[: n * width].reshape(n, width)
-    total = space.total[: width * width].reshape(width, width)
-    A, beta = space.A[: order * order].reshape(order, order), space.beta[: k * order].reshape(k, order)
-    _write_rows(sphere, problems.targets, groups.samples, order, W)
+    W, scaled, total = cut(space.W, n, width), cut(space.scaled, n, width), cut(space.total, width, width)
+    A, beta = cut(space.A, order, order), cut(space.beta, k, order)
+    write_rows(sphere, problems.targets, groups.samples, order, W)
     P = group_sums(W, groups, space.P)
     for fold in range(problems.train.shape[0]):
         if problems.of_fold[fold] == problems.of_fold[fold + 1]:
@@ -76,19 +43,6 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
                 best = error
             _write_fold(sphere, problems, fold, beta, out)
     return 0
-
-
-@helper
-def _write_rows(sphere, targets, samples, order, W):
-    """A row for each sample: phi, and all targets."""
-    p = sphere.Z.shape[1]
-    for a in range(samples.shape[0]):
-        i, row = samples[a], W[a]
-        copy_row(sphere.Z[i], row[:p])
-        if order > p:
-            row[p] = sphere.u[i]
-        for t in range(targets.shape[0]):
-            row[order + t] = targets[t, i]
 
 
 @helper
@@ -112,7 +66,7 @@ def _solve(sphere, problems, fold, alpha, total, A, beta):
 def _loo_error(problems, groups, fold, W, U, beta, flat):
     """Weighted sum of the squared leave-one-out residuals, with A^-1 = U U'. ``flat`` makes room for W U."""
     first, last, order, m, error = problems.of_fold[fold], problems.of_fold[fold + 1], U.shape[0], 0, 0.0
-    Y = flat[: W.shape[0] * order].reshape(W.shape[0], order)
+    Y = cut(flat, W.shape[0], order)
     for g in range(groups.ptr.shape[0] - 1):
         if groups.weight[fold, g] > 0.0:
             for a in range(groups.ptr[g], groups.ptr[g + 1]):

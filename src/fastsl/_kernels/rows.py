@@ -15,6 +15,14 @@ def copy_row(row, target):
 
 
 @helper
+def clear(A):
+    """A = 0, its upper triangle"""
+    for i in range(A.shape[0]):
+        for j in range(i, A.shape[1]):
+            A[i, j] = 0.0
+
+
+@helper
 def add(factor, row, total):
     """total += factor row; a loop of its own, that LLVM vectorises."""
     for i in range(total.shape[0]):
@@ -34,3 +42,9 @@ def dot(a, b):
     for q in range(n, a.shape[0]):
         s0 += a[q] * b[q]
     return (s0 + s1) + (s2 + s3)
+
+
+@helper
+def cut(flat, n_rows, n_columns):
+    """A matrix without gaps from the beginning of ``flat``."""
+    return flat[: n_rows * n_columns].reshape(n_rows, n_columns)

@@ -8,7 +8,7 @@
 import numba as nb
 import numpy as np
 
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import entry, helper, worker
 
 
 @helper
@@ -49,15 +49,17 @@ def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, level
     return n
 
 
-@entry
-def list_members(row_of, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts):
+@worker
+def list_members(
+    first, last, row_of, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts
+):
     """Sphere sizes ``counts[c]``, and members ``indices[indptr[c]:indptr[c + 1]]`` where that has room for them.
 
     ``row_of`` is of the box around the mask that begins at the voxel ``corner``; ``centres`` (n_centres, 3) are float64
-    voxel coordinates. Called twice: without room, to count, then to fill. One kernel for both, because each
-    costs a second and a half to compile.
+    voxel coordinates; those from ``first`` to ``last - 1`` are looked at. Called twice: without room, to count, then
+    to fill. One kernel for both, because each takes a second to compile.
     """
-    for c in nb.prange(centres.shape[0]):
+    for c in range(first, last):
         out, levels_of = indices[indptr[c] : indptr[c + 1]], levels[indptr[c] : indptr[c + 1]]
         counts[c] = _sphere(row_of, corner, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
 

@@ -6,10 +6,12 @@ min  1/2 ||w||^2 + sum_i C_i max(0, 1 - y_i f_i)^2,   f = K beta      y = +-1, i
 import numpy as np
 
 from fastsl._kernels.block import allocate, read_sphere, write_problem
+from fastsl._kernels.features import feature_space
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.waist import absorb_border, inverse, weighted_ridge
+from fastsl._kernels.svm_features import active_sums, begin_fold, features_step
+from fastsl._kernels.waist import absorb_border, gram_ridge, inverse
 from fastsl._runtime.jit import helper, inlined
 
 #: As :data:`fastsl._kernels.margin.TIE`, for systems that round more; it applies once steps are no longer plain.
@@ -18,19 +20,21 @@ _MOST_STEPS = 200
 
 
 @inlined
-def squared_hinge(sphere, train, D, T, A, rows, F, beta):
+def squared_hinge(sphere, sums, q, train, D, T, A, rows, F, beta):
     """Modified finite Newton (Keerthi and DeCoste 2005, JMLR 6:341), with D = 1 / (2 C).
 
     On the active set S = {i : y_i f_i < 1} the loss is that of ridge regression: solve it there, read off the new S,
     and stop when S stands still: the exact optimum. Steps that have not come to that are then shortened by an exact
     line search, which excludes cycles.
 
-    ``F`` (1, n) enters as a guess of the decision values (all zero: start from all samples) and leaves as the
-    solution, with ``beta``. The solution depends on the last S alone, not on the guess, but for rounding.
+    ``sums`` are of a sphere in the form of features, ``q`` the problem's number there. ``F`` (1, n) enters as a guess
+    of the decision values (all zero: start from all samples) and leaves as the solution, with ``beta``. The solution
+    depends on the last S alone, not on the guess, but for rounding.
     Returns 0, 1 (not positive definite) or 2 (no standstill).
     """
     n, y = T.shape[1], T[0]
     F_new, beta_new, S = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64)
+    begin_fold(sums, q, train)
     for step in range(_MOST_STEPS):
         m = 0
         for i in range(n):
@@ -40,7 +44,10 @@ def squared_hinge(sphere, train, D, T, A, rows, F, beta):
         if m == 0:  # every sample is beyond the margin, by a guess or a long step: the ridge of nothing is zero
             F_new[:] = 0.0
             beta_new[:] = 0.0
-        elif weighted_ridge(sphere, S[:m], D, T, A, rows, F_new, beta_new) != 0:
+        elif sphere.primal:
+            if features_step(sphere, sums, S[:m], D, y, F_new[0], beta_new[0]) != 0:
+                return 1
+        elif gram_ridge(sphere, S[:m], D, T, A, rows, F_new, beta_new) != 0:
             return 1
         moved = _set_moved(train, y, S[:m], F_new[0], beta_new[0], TIE if step < PLAIN_STEPS else _LOOSE_TIE)
         t = 1.0
@@ -116,7 +123,7 @@ def _invert(sphere, problems, T, work, C):
 
 
 @inlined
-def _squared_hinge_sphere(sphere, problems, T, work, space, out):
+def _squared_hinge_sphere(sphere, sums, problems, T, work, space, out):
     """Every problem of one sphere; returns the first status that is not 0.
 
     Target by target, so that each fold starts from the decision values of the fold before: a sixth less time.
@@ -134,7 +141,7 @@ def _squared_hinge_sphere(sphere, problems, T, work, space, out):
             for i in range(n):
                 D[i] = 0.5 * problems.ridge[q, i]
             if not (inverted and fit_fold(sphere, work.M, C[q], y, train, D, F[0], MOST_AWAY, space)):
-                code = squared_hinge(sphere, train, D, y.reshape(1, n), work.A, work.rows, F, beta)
+                code = squared_hinge(sphere, sums, q, train, D, y.reshape(1, n), work.A, work.rows, F, beta)
                 if code != 0:
                     return code
             write_problem(problems, q, F[0], out)
@@ -142,17 +149,20 @@ def _squared_hinge_sphere(sphere, problems, T, work, space, out):
 
 
 @over_spheres
-def svc_squared_hinge(block, problems, out, status):
+def svc_squared_hinge(block, problems, groups, out, status):
     """Held-out decision values ``out`` (n_centres, n_out), NaN where ``status`` (n_centres,) is not 0.
 
-    ``problems.ridge`` is 1 / C. Status 1: not positive definite; 2: no convergence; -1: fewer than ``min_voxels``.
+    ``problems.ridge`` is 1 / C, and 2 C the weight of ``groups`` in each problem. Status 1: not positive definite;
+    2: no convergence; -1: fewer than ``min_voxels``.
     """
     work, space, T = allocate(block, 0), margin_space(block.X.shape[1]), training_targets(problems)
+    few = feature_space(block, groups, 0, 1)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
             sphere = absorb_border(read_sphere(block, b, work))
-            status[b] = _squared_hinge_sphere(sphere, problems, T, work, space, out[b])
+            sums = active_sums(sphere, groups, few)
+            status[b] = _squared_hinge_sphere(sphere, sums, problems, T, work, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from fastsl._kernels import own_inverse
 from fastsl._kernels.block import allocate, read_sphere
+from fastsl._kernels.features import feature_space
+from fastsl._kernels.groups import ungrouped
 from fastsl._kernels.labellings import add_fold, most_tested, take_means
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, is_exact, margin_space, settle
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_null import sphere_inverse
 from fastsl._kernels.svm import squared_hinge
+from fastsl._kernels.svm_features import active_sums
 from fastsl._runtime.jit import helper
 
 #: Targets that go through the matrix products of a fold together.
@@ -103,7 +106,7 @@ def _fit_labelling(sphere, train, fold, y, c, q, inner, space, F):
 
 
 @helper
-def _decode_fold(sphere, labellings, number, T, invertible, work, folding, inner, space):
+def _decode_fold(sphere, active, labellings, number, T, invertible, work, folding, inner, space):
     """Held-out ``space.values`` of a fold for the targets T (t, n), NaN where a solver fails.
 
     What the inverse cannot say takes a longer way, which does not run in circles and needs no matrix of all samples.
@@ -117,7 +120,7 @@ def _decode_fold(sphere, labellings, number, T, invertible, work, folding, inner
         F, code = space.F[k], 0
         if not (invertible and _fit_labelling(sphere, train, fold, T_S[k], C[k], Q[k], inner, space, F)):
             F_k, D = space.F[k : k + 1], space.vectors[0]
-            code = squared_hinge(sphere, train, D, T[k : k + 1], work.A, work.rows, F_k, space.beta)
+            code = squared_hinge(sphere, active, number, train, D, T[k : k + 1], work.A, work.rows, F_k, space.beta)
         for j in range(tested.shape[0]):
             space.values[k, j] = F[tested[j]] if code == 0 else np.nan
         if code != 0:
@@ -125,7 +128,7 @@ def _decode_fold(sphere, labellings, number, T, invertible, work, folding, inner
 
 
 @helper
-def _svc_null_sphere(sphere, labellings, work, folding, inner, space, sums):
+def _svc_null_sphere(sphere, active, labellings, work, folding, inner, space, sums):
     """Scores (n_scores, n_labellings) of one sphere, NaN for a labelling that fails."""
     n_labellings, n_columns, n = labellings.targets.shape
     n_folds, together, true = labellings.train.shape[0], space.F.shape[0] // n_columns, np.empty(space.values.shape[1])
@@ -136,7 +139,7 @@ def _svc_null_sphere(sphere, labellings, work, folding, inner, space, sums):
         T = labellings.targets[start:stop].reshape((stop - start) * n_columns, n)
         space.F[:] = 0.0
         for fold in range(n_folds):
-            _decode_fold(sphere, labellings, fold, T, invertible, work, folding, inner, space)
+            _decode_fold(sphere, active, labellings, fold, T, invertible, work, folding, inner, space)
             add_fold(labellings, fold, start, stop, space.values, true, sums)
     take_means(sums, n_folds)
 
@@ -149,11 +152,14 @@ def svc_squared_hinge_null(block, labellings, d, null, status):
     """
     n = block.X.shape[1]
     work, folding, inner = allocate(block, 1), own_inverse.fold_space(n), margin_space(n)
-    space = _space(labellings, d)
+    space, groups = _space(labellings, d), ungrouped(n)
+    few = feature_space(block, groups, 0, 1)
     for b in block.order:
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            _svc_null_sphere(read_sphere(block, b, work), labellings, work, folding, inner, space, null[b])
+            sphere = read_sphere(block, b, work)
+            active = active_sums(sphere, groups, few)
+            _svc_null_sphere(sphere, active, labellings, work, folding, inner, space, null[b])
             status[b] = 1 if np.isnan(null[b]).all() else 0
         else:
             null[b] = np.nan

@@ -11,7 +11,7 @@ from fastsl._kernels.labellings import Labellings
 from fastsl.decoders import support
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
-from fastsl.decoders.problems import classification_problems, outputs_of
+from fastsl.decoders.problems import alike, classification_problems, outputs_of
 from fastsl.folds import Folds
 
 
@@ -34,14 +34,15 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     problems, fold_classes = classification_problems(
         y, folds, estimator.class_weight, C=estimator.C, rest_weighted=False
     )
+    groups = alike(2.0 * problems.train[problems.fold] / problems.ridge)
     return Plan(
         name="LinearSVC",
-        run=lambda block, out, status: svm.svc_squared_hinge(block, problems, out, status),
+        run=lambda block, out, status: svm.svc_squared_hinge(block, problems, groups, out, status),
         outputs=outputs_of(problems, folds, fold_classes),
         y=y,
         folds=folds,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
-        has_features_path=True,
+        features_below=0.5,
     )
 
 

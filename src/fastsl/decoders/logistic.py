@@ -51,7 +51,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         folds=folds,
         kind=LogOdds,
         intercept=_intercept(estimator, most),
-        has_features_path=most == 2,
+        features_below=0.25 if most == 2 else 0.0,
     )
 
 
@@ -117,5 +117,5 @@ def plan_cv(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         folds=folds,
         kind=LogOdds,
         intercept=_intercept(estimator, max(map(len, fold_classes))),
-        has_features_path=True,
+        features_below=0.5,
     )

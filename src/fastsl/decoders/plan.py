@@ -41,8 +41,10 @@ class Plan:
         What the values are: a class of :mod:`fastsl.predictions`.
     intercept : float
         The ``s2`` of a block: squared intercept scale, 0 for none, infinite for one that is not penalised.
-    has_features_path : bool
-        Whether the kernel has a form for spheres with few voxels (:class:`fastsl._kernels.waist.Sphere`).
+    features_below : float
+        Spheres with fewer voxels than this part of the training samples of the smallest fold are decoded from their
+        voxels, the others from their Gram matrix (:class:`fastsl._kernels.waist.Sphere`): where both take as long.
+        0 where there is one way only. docs/performance.md has the measurement.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Plan:
     folds: Folds
     kind: Kind = HeldOut
     intercept: float = math.inf
-    has_features_path: bool = False
+    features_below: float = 0.0
 
     @property
     def n_out(self) -> int:

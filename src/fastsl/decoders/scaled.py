@@ -63,7 +63,7 @@ def plan(plan_decoder: PlanFunction, estimator: Pipeline, y: NDArray[Any], folds
         folds=folds,
         kind=parts[0].kind,
         intercept=parts[0].intercept,
-        has_features_path=parts[0].has_features_path,
+        features_below=parts[0].features_below,
     )
 
 
