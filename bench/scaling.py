@@ -33,7 +33,6 @@ from markers import write_between_markers
 from resources import first_fit, run
 from scipy.linalg.blas import dsyrk
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 from sklearn.naive_bayes import GaussianNB
@@ -46,8 +45,6 @@ from fastsl.phantom import Phantom
 
 DECODERS = [LinearSVC(), RidgeClassifier(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), GaussianNB()]
 N_RUNS, LONGEST, HALF_BOX = 6, 242, 20
-#: Does nothing but read, in the centres at one of so many places of each axis.
-READING, THINNED = DummyClassifier(), 4
 #: A turn of the peers that takes longer than this is the only one.
 LONG = 4.0
 
@@ -73,6 +70,7 @@ CASES = [
     Case("white", smoothness=0.0),
     Case("raw", standardise=False),
     *(Case(f"{n:,} volumes", n=n, boxed=True) for n in (40, 120, 400, 1000, 1452)),
+    *(Case(f"{n:,} volumes, 4 mm radius", n=n, radius=4, boxed=True) for n in (216, 1000)),
 ]
 QUICK = [Case("4 mm radius", radius=4, voxel_size=4.0), Case("40 volumes", n=40, boxed=True)]
 
@@ -161,8 +159,8 @@ def measure(brain, estimator, seconds, repeats):
     for repeat in range(1 if took > LONG else repeats):
         ours = []
         for threads in (1, 2):
-            few = brain.fastsl(READING, n, threads, THINNED)
-            ours.append((brain.fastsl(estimator, n, threads) - few) / n)
+            reading = brain.reading(n, threads)
+            ours.append((brain.fastsl(estimator, n, threads) - reading) / n)
         with threadpool_limits(1, user_api="blas"):
             nilearns = brain.nilearn(estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
             loops = scikit_learn(brain, estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
@@ -199,7 +197,8 @@ def growth(cases, found):
     """Powers of the number of volumes with which the time of a sphere grows, between neighbours in the sweep."""
     for estimator in DECODERS:
         name = type(estimator).__name__
-        times = [(case.n, np.median(found[case, name][:, 0])) for case in cases if case.boxed and (case, name) in found]
+        sweep_of = [case for case in cases if case.boxed and case.radius == STANDARD.radius and (case, name) in found]
+        times = [(case.n, np.median(found[case, name][:, 0])) for case in sweep_of]
         steps = [
             f"{np.log(b[1] / a[1]) / np.log(b[0] / a[0]):.1f} from {a[0]} to {b[0]}"
             for a, b in itertools.pairwise(times)
@@ -213,7 +212,7 @@ def linearity(brain, estimator, seconds):
     n = min(enough_spheres(brain, estimator, 1, seconds), brain.X.shape[1] // 4)
     turns = []
     for _ in range(3):
-        times = [brain.fastsl(estimator, k * n, 1) - brain.fastsl(READING, k * n, 1, THINNED) for k in (1, 2, 4)]
+        times = [brain.fastsl(estimator, k * n, 1) - brain.reading(k * n, 1) for k in (1, 2, 4)]
         turns.append([times[1] / times[0], times[2] / times[0]])
     twice, four = np.median(turns, axis=0)
     return (

@@ -14,7 +14,8 @@ from fastsl._kernels.svm import squared_hinge
 from fastsl._kernels.svm_features import active_sums
 from fastsl._kernels.waist import Sphere, complete_gram, sphere_features, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders.problems import alike, classification_problems, regression_problems, sample_groups
+from fastsl.decoders.groups import alike, sample_groups
+from fastsl.decoders.problems import classification_problems, regression_problems
 from fastsl.folds import Folds
 
 FORMS = ("gram", "features")
@@ -82,8 +83,8 @@ def solve_squared_hinge(X, y, C, s2, form, train, guess=None):
     beta = np.zeros((1, n))
     A, rows = work_space(n, p)
     sphere = two_terms(X, s2, form)
-    room = np.full((6, max(n, p + 1) * (p + 1)), np.nan)
-    sums = active_sums(sphere, ungrouped(n), FeatureSpace(room[0], room[1], np.empty(0), *room[3:]))
+    room = np.full((4, max(n, p + 1) * (p + 1)), np.nan)
+    sums = active_sums(sphere, ungrouped(n), FeatureSpace(room[0], np.empty(0), *room[1:]))
     return squared_hinge(sphere, sums, 0, train, 0.5 / C, y[None].copy(), A, rows, F, beta), F[0]
 
 
@@ -378,6 +379,35 @@ def test_squared_hinge_on_raw_intensities_equals_extended_precision(form, C):
     np.testing.assert_allclose(f, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e6])
+def test_samples_far_from_all_others_leave_no_rounding(size):
+    """They are beyond the margin, and were in the sums that a fold begins with."""
+    n, p = 48, 6
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((n, p)), np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
+    X[:, 0] += 0.4 * y
+    X[4], X[5] = [size, *rng.standard_normal(5)], [-size, *rng.standard_normal(5)]
+    X = X.astype(np.float32)
+    folds = Folds(
+        n,
+        tuple(np.flatnonzero(np.arange(n) // 12 != run) for run in range(1, 4)),
+        tuple(np.flatnonzero(np.arange(n) // 12 == run) for run in range(1, 4)),
+    )
+    problems, _ = classification_problems((y > 0).astype(int), folds, None, rest_weighted=False)
+    assert len(svc_groups(problems).ptr) - 1 == 4, "runs share their sums"
+    found, expected = (launch_svc(X, problems, 1.0, form, [np.arange(p)])[0] for form in reversed(FORMS))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("alpha", [1e12, 1e18, 1e24])
+def test_a_free_intercept_keeps_its_digits_beside_any_penalty(alpha):
+    X, y = make_data(N_SAMPLES, 24)
+    problems = regression_problems(y + 3.0, RUNS)
+    out, _ = launch_ridge(X, problems, np.inf, "features", [alpha])
+    means = np.concatenate([np.full(len(test), (y + 3.0)[train].mean()) for train, test in RUNS])
+    np.testing.assert_allclose(out[0], means, rtol=1e-9)
+
+
 @both_shapes
 @pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 100.0])
 def test_both_forms_agree_on_raw_intensities(C, n, p):
@@ -401,18 +431,19 @@ FOLDS = Folds(
 SPHERES = [np.arange(24), np.arange(3, 7), np.arange(0), np.arange(10, 24, 2), np.arange(5)]
 
 
-def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1):
+def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1, spheres=None):
     shifted, means = shift(X)
+    spheres = spheres or SPHERES
     block = Block(
         shifted,
         means,
-        np.concatenate([[0], np.cumsum([len(members) for members in SPHERES])]),
-        np.concatenate(SPHERES).astype(np.int32),
+        np.concatenate([[0], np.cumsum([len(members) for members in spheres])]),
+        np.concatenate(spheres).astype(np.int32),
         s2,
         1000 if form == "features" else 0,
         min_voxels,
     )
-    out, status = np.empty((len(SPHERES), problems.out_ptr[-1])), np.full(len(SPHERES), 99, np.int8)
+    out, status = np.empty((len(spheres), problems.out_ptr[-1])), np.full(len(spheres), 99, np.int8)
     with kernel_threads(1):
         kernel(block, problems, *arguments, out, status)
     return out, status
@@ -426,13 +457,13 @@ def svc_groups(problems):
     return alike(2.0 * problems.train[problems.fold] / problems.ridge)
 
 
-def launch_svc(X, problems, s2, form):
-    return launch(svm.svc_squared_hinge, X, problems, s2, form, svc_groups(problems))
+def launch_svc(X, problems, s2, form, spheres=None):
+    return launch(svm.svc_squared_hinge, X, problems, s2, form, svc_groups(problems), spheres=spheres)
 
 
-def by_definition(X, problems, solve, folds):
+def by_definition(X, problems, solve, folds=None):
     """Rows of results, from solve(X_train, target, X_test, weights) of one problem; weights are 1 / ridge."""
-    rows = np.full((len(SPHERES), problems.out_ptr[-1]), np.nan)
+    folds, rows = folds or FOLDS, np.full((len(SPHERES), problems.out_ptr[-1]), np.nan)
     for row, members in zip(rows, SPHERES, strict=True):
         if len(members) == 0:
             continue
@@ -448,7 +479,11 @@ def by_definition(X, problems, solve, folds):
     return rows
 
 
-LABELS = {"two classes": np.arange(N_SAMPLES) % 2, "three classes": np.arange(N_SAMPLES) // 2 % 3}
+LABELS = {
+    "two classes": np.arange(N_SAMPLES) % 2,
+    "three classes": np.arange(N_SAMPLES) // 2 % 3,
+    "a rare class": (np.arange(N_SAMPLES) % 9 == 2).astype(int),
+}
 #: Three runs that folds keep together, so that these share their products.
 RUNS = Folds(
     N_SAMPLES,

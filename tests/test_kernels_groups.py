@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fastsl._kernels import groups as kernels
-from fastsl.decoders.problems import classification_problems, regression_problems, sample_groups
+from fastsl.decoders.groups import sample_groups
+from fastsl.decoders.problems import classification_problems, regression_problems
 from fastsl.folds import Folds
 
 N, ORDER = 48, 7

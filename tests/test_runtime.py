@@ -207,6 +207,12 @@ def test_blas_has_one_thread_in_all_copies_and_gets_its_own_back(two_blas_thread
     assert set(blas_threads()) == {2}
 
 
+def test_a_search_for_neighbours_leaves_blas_its_threads():
+    with threadpool_limits(2, user_api="blas"):
+        sphere_neighbours(np.ones((10, 10, 10)), np.eye(4), 2.0)  # enough centres for two threads
+        assert set(blas_threads()) == {2}
+
+
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
 @pytest.mark.parametrize("error", [None, ValueError])
 def test_numba_gets_its_threads_back(error):
@@ -525,7 +531,9 @@ def test_a_helper_that_changed_in_another_file_is_compiled_again(package_copy, t
     (package_copy / "_kernels" / "probe.py").write_text(PROBE)
     for number in ("1.0", "2.0"):
         (package_copy / "_kernels" / "probe_helper.py").write_text(PROBE_HELPER.format(number))
-        printed = run_python(code, PYTHONPATH=package_copy.parent, NUMBA_CACHE_DIR=tmp_path / "cache").stdout
+        # Python's own cache of what it has read tells files by size and second.
+        environment = {"PYTHONPATH": package_copy.parent, "NUMBA_CACHE_DIR": tmp_path / "cache"}
+        printed = run_python(code, PYTHONDONTWRITEBYTECODE="1", **environment).stdout
         assert printed.split() == [str(package_copy / "__init__.py"), number, number]
     assert len(list((tmp_path / "cache").iterdir())) == 2
 

@@ -181,7 +181,7 @@ class Spheres:
         def work(part: slice) -> None:
             _kernels.list_members(part.start, part.stop, *box, centres, *tables, *rows)
 
-        in_parts(len(centres), _FEWEST, work)
+        in_parts(len(centres), _FEWEST, work, calls_blas=False)
 
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""

@@ -5,7 +5,7 @@ With w the weight that a fold gives to each sample of group g, 0 where it does n
     sum_i w_i x_i x_i' = sum_g w_g P_g,    P_g = sum_(i in g) x_i x_i'
 
 so that folds that leave out runs share all their products, where each would make (n_folds - 1) / n_folds of them
-again. Nothing is subtracted. Only upper triangles are made.
+again. Nothing is subtracted here. Only upper triangles are made.
 """
 
 from typing import NamedTuple
@@ -46,7 +46,7 @@ def _size_of_sums(groups, order):
 
 @helper
 def flat_sums(groups, order):
-    """Room for P of any order up to this, flat."""
+    """Room for P of any order up to this, flat: a large one may be too large to keep, and need none."""
     size = 0
     for smaller in range(order + 1):
         size = max(size, _size_of_sums(groups, smaller))

@@ -150,8 +150,8 @@ def fixed_covariance(scatter, folds, fold, gamma, space, mean, S):
 
 
 @helper
-def auto_covariance(scatter, folds, fold, _, space, mean, S):
-    """S with the shrinkage that Ledoit and Wolf choose for each class, and the means of the classes."""
+def auto_covariance(scatter, folds, fold, gamma, space, mean, S):
+    """S with the shrinkage that Ledoit and Wolf choose for each class, whatever ``gamma``, and the means of these."""
     first, k, p, groups = folds.of_fold[fold], mean.shape[0], mean.shape[1], folds.groups
     away, C, scale = cut(space.away, *scatter.means.shape), cut(space.C, p, p), np.empty(p)
     scaled = cut(space.scaled, *scatter.W.shape)

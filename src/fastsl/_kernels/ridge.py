@@ -145,7 +145,7 @@ def _write_fold(problems, fold, alpha, D, own, f, F, out):
 def ridge_by_root(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, one penalty for few problems."""
     most, n_targets = most_targets(problems), problems.targets.shape[0]
-    work, space = allocate(block, most + 1), feature_space(block, groups, n_targets, most)
+    work, space = allocate(block, most + 1), feature_space(block, groups, 2, n_targets, most)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
@@ -163,7 +163,7 @@ def ridge_by_root(block, problems, groups, alphas, out, status):
 def ridge_by_inverse(block, problems, groups, alphas, out, status):
     """As :func:`ridge`, for any."""
     most, n_targets = most_targets(problems), problems.targets.shape[0]
-    work, space = allocate(block, most + 1), feature_space(block, groups, n_targets, most)
+    work, space = allocate(block, most + 1), feature_space(block, groups, 2, n_targets, most)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1

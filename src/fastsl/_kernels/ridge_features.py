@@ -10,7 +10,7 @@ and b = sum_i w_i t_i phi_i over the samples that a fold trains on, and E = diag
 import numpy as np
 
 from fastsl._kernels.block import most_targets
-from fastsl._kernels.features import write_rows
+from fastsl._kernels.features import write_row
 from fastsl._kernels.groups import fold_sum, group_sums
 from fastsl._kernels.lapack import cholesky, cholesky_solve, invert_triangle, multiply_triangle
 from fastsl._kernels.rows import copy_row, cut, dot
@@ -23,9 +23,13 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
     n, p = sphere.Z.shape
     order = p + 1 if sphere.inv_c < np.inf else p
     width, k = order + problems.targets.shape[0], most_targets(problems)
-    W, scaled, total = cut(space.W, n, width), cut(space.scaled, n, width), cut(space.total, width, width)
+    W, scaled, total = cut(space.rows, n, width), cut(space.rows[n * width :], n, width), cut(space.total, width, width)
     A, beta = cut(space.A, order, order), cut(space.beta, k, order)
-    write_rows(sphere, problems.targets, groups.samples, order, W)
+    for a in range(n):
+        i = groups.samples[a]
+        write_row(sphere, i, 1.0, W[a])
+        for t in range(problems.targets.shape[0]):
+            W[a, order + t] = problems.targets[t, i]
     P = group_sums(W, groups, space.P)
     for fold in range(problems.train.shape[0]):
         if problems.of_fold[fold] == problems.of_fold[fold + 1]:
@@ -37,7 +41,7 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
                 return 1
             if len(alphas) > 1:
                 invert_triangle(A, order)
-                error = _loo_error(problems, groups, fold, W, A, beta, space.scaled)
+                error = _loo_error(problems, groups, fold, W, A, beta, scaled)
                 if not error < best:
                     continue
                 best = error
@@ -48,14 +52,12 @@ def ridge_features(sphere, problems, groups, alphas, space, out):
 @helper
 def _solve(sphere, problems, fold, alpha, total, A, beta):
     """Coefficients of every target of the fold, a row each; A gets the factor."""
-    first, last, order = problems.of_fold[fold], problems.of_fold[fold + 1], A.shape[0]
+    first, last, order, p = problems.of_fold[fold], problems.of_fold[fold + 1], A.shape[0], sphere.Z.shape[1]
     for q in range(order):
         copy_row(total[q, q:], A[q, q:])
-        A[q, q] += alpha
+        A[q, q] += alpha if q < p else alpha * sphere.inv_c
         for t in range(last - first):
             beta[t, q] = total[q, order + problems.target[first + t]]
-    if order > sphere.Z.shape[1]:
-        A[order - 1, order - 1] += alpha * (sphere.inv_c - 1.0)
     if cholesky(A, order) != 0:
         return 1
     cholesky_solve(A, order, beta, last - first)
@@ -63,10 +65,10 @@ def _solve(sphere, problems, fold, alpha, total, A, beta):
 
 
 @helper
-def _loo_error(problems, groups, fold, W, U, beta, flat):
-    """Weighted sum of the squared leave-one-out residuals, with A^-1 = U U'. ``flat`` makes room for W U."""
+def _loo_error(problems, groups, fold, W, U, beta, scaled):
+    """Weighted sum of the squared leave-one-out residuals, with A^-1 = U U'. ``scaled`` makes room for W U."""
     first, last, order, m, error = problems.of_fold[fold], problems.of_fold[fold + 1], U.shape[0], 0, 0.0
-    Y = cut(flat, W.shape[0], order)
+    Y = cut(scaled.reshape(-1), W.shape[0], order)
     for g in range(groups.ptr.shape[0] - 1):
         if groups.weight[fold, g] > 0.0:
             for a in range(groups.ptr[g], groups.ptr[g + 1]):

@@ -10,7 +10,7 @@ from fastsl._kernels.features import feature_space
 from fastsl._kernels.lapack import multiply
 from fastsl._kernels.margin import MOST_AWAY, PLAIN_STEPS, TIE, fit_fold, margin_space, training_targets
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._kernels.svm_features import active_sums, begin_fold, features_step
+from fastsl._kernels.svm_features import active_sums, begin_fold, features_step, forget
 from fastsl._kernels.waist import absorb_border, gram_ridge, inverse
 from fastsl._runtime.jit import helper, inlined
 
@@ -36,6 +36,8 @@ def squared_hinge(sphere, sums, q, train, D, T, A, rows, F, beta):
     F_new, beta_new, S = np.empty((1, n)), np.empty((1, n)), np.empty(n, np.int64)
     begin_fold(sums, q, train)
     for step in range(_MOST_STEPS):
+        if step == PLAIN_STEPS:
+            forget(sums)  # and what steps that lead nowhere left of rounding
         m = 0
         for i in range(n):
             if train[i] and y[i] * F[0, i] < 1.0:
@@ -156,7 +158,7 @@ def svc_squared_hinge(block, problems, groups, out, status):
     2: no convergence; -1: fewer than ``min_voxels``.
     """
     work, space, T = allocate(block, 0), margin_space(block.X.shape[1]), training_targets(problems)
-    few = feature_space(block, groups, 0, 1)
+    few = feature_space(block, groups, 1, 0, 1)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1

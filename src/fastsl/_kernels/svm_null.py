@@ -153,7 +153,7 @@ def svc_squared_hinge_null(block, labellings, d, null, status):
     n = block.X.shape[1]
     work, folding, inner = allocate(block, 1), own_inverse.fold_space(n), margin_space(n)
     space, groups = _space(labellings, d), ungrouped(n)
-    few = feature_space(block, groups, 0, 1)
+    few = feature_space(block, groups, 1, 0, 1)
     for b in block.order:
         status[b] = -1
         if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:

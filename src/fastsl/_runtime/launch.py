@@ -92,8 +92,10 @@ def _parts(n: int, fewest: int, n_threads: int) -> Iterator[slice]:
         start = stop
 
 
-def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
+def in_parts(n: int, fewest: int, work: Callable[[slice], None], *, calls_blas: bool = True) -> None:
     """Call ``work`` for parts of ``range(n)``, on as many threads as :func:`kernel_threads` says, and wait for all.
+
+    ``work`` that calls BLAS needs that context, which gives back what threads take from it.
 
     A thread that is done with a part takes the next. No part is smaller than ``fewest``, but the last. What ``work``
     computes may not depend on the parts, and holds the GIL as little as it can: a kernel that is a
@@ -113,7 +115,7 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
     if n_threads <= 1:
         work_on()
         return
-    with ThreadPoolExecutor(n_threads - 1, initializer=_hold_blas) as pool:
+    with ThreadPoolExecutor(n_threads - 1, initializer=_hold_blas if calls_blas else None) as pool:
         others = [pool.submit(work_on) for _ in range(n_threads - 1)]
         try:
             work_on()

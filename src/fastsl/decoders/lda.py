@@ -11,9 +11,9 @@ from fastsl._kernels import lda, lda_null, lda_svd
 from fastsl._kernels.block import Block
 from fastsl._kernels.discriminant import ClassFolds
 from fastsl._kernels.labellings import Labellings
+from fastsl.decoders.groups import alike
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan, lay_out
-from fastsl.decoders.problems import alike
 from fastsl.folds import Folds
 from fastsl.predictions import LogOdds
 

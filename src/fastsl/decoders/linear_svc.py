@@ -9,9 +9,10 @@ from fastsl._kernels import svm, svm_null
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders import support
+from fastsl.decoders.groups import alike
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
-from fastsl.decoders.problems import alike, classification_problems, outputs_of
+from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
 

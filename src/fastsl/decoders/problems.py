@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
 from fastsl._kernels.block import Problems
-from fastsl._kernels.groups import Groups
 from fastsl.decoders.plan import Output, lay_out
 from fastsl.folds import Folds
 
@@ -69,26 +68,6 @@ def pack(entries: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]], fo
         ridge=ridge,
         new_weights=new_weights,
         out_ptr=np.concatenate([[0], np.cumsum(sizes[fold_of])]).astype(np.int64),
-    )
-
-
-def sample_groups(problems: Problems) -> Groups:
-    """Samples that weigh the same in every fold, by the weights of each fold's first problem."""
-    n_folds, n_samples = problems.train.shape
-    weight = np.zeros((n_folds, n_samples))
-    for fold in np.flatnonzero(np.diff(problems.of_fold)):
-        weight[fold] = problems.train[fold] / problems.ridge[problems.of_fold[fold]]
-    return alike(weight)
-
-
-def alike(weight: NDArray[np.float64]) -> Groups:
-    """Samples whose columns of ``weight`` (n_entries, n_samples) are the same."""
-    columns, group = np.unique(weight, axis=1, return_inverse=True)
-    group = group.reshape(-1)
-    return Groups(
-        samples=np.argsort(group, kind="stable").astype(np.int64),
-        ptr=np.concatenate([[0], np.cumsum(np.bincount(group))]).astype(np.int64),
-        weight=np.ascontiguousarray(columns),
     )
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from fastsl._kernels import ridge, ridge_null
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
+from fastsl.decoders.groups import sample_groups
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.plan import Plan
-from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems, sample_groups
+from fastsl.decoders.problems import classification_problems, outputs_of, regression_problems
 from fastsl.folds import Folds
 
 _EXACT_SOLVERS = ("auto", "svd", "cholesky")
