@@ -1,5 +1,6 @@
 """New images, by decoders that are trained in each sphere on all images of ``fit``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,8 @@ class NewImages(Maps):
     n_jobs: int
     standardize: bool
     verbose: int
+    fit: Callable[..., Any]
     _fitted: Fitted
-
-    def fit(self, imgs: Any, y: Any, groups: Any = None) -> Any:
-        """Score every sphere."""
-        raise NotImplementedError
 
     def _decode(self, imgs: Any, groups: Any, y: Any = None) -> SearchResult:
         """Train on all that was fitted and test on new images."""

@@ -15,7 +15,7 @@ import threadpoolctl
 
 _launching = threading.RLock()
 _launched_in: int | None = None
-#: A part is this share of what a thread would still have to do: large at first, so that few are begun, and small at
+#: A part is one in so many of what a thread would still have to do: large at first, so that few are begun, and small at
 #: last, so that threads end together though one of them was slower.
 _SHARE = 2
 
