@@ -10,7 +10,7 @@ import pytest
 from fastsl._kernels import over_spheres as module
 from fastsl._kernels.block import Block
 from fastsl._kernels.over_spheres import over_spheres
-from fastsl._runtime.launch import kernel_threads, max_threads
+from fastsl._runtime.launch import kernel_threads
 
 N_VOXELS, N_SAMPLES = 7, 3
 X = np.arange(N_VOXELS * N_SAMPLES, dtype=np.float32).reshape(N_VOXELS, N_SAMPLES)
@@ -44,7 +44,7 @@ def test_every_sphere_gets_its_own_members_and_its_own_row(monkeypatch, fewest, 
     monkeypatch.setattr(module, "FEWEST", fewest)
     weights = np.arange(1.0, N_VOXELS + 1)
     out, status = np.full((len(SIZES), N_SAMPLES), np.nan), np.full(len(SIZES), -9, np.int8)
-    with kernel_threads(min(n_threads, max_threads())):
+    with kernel_threads(n_threads):
         weighted_sums(BLOCK._replace(order=np.array(order, np.int64)), weights, out, status)
     members = np.split(BLOCK.indices, BLOCK.indptr[1:-1])
     np.testing.assert_array_equal(status, SIZES)

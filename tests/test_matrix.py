@@ -32,6 +32,17 @@ def test_scores_within_groups_are_z_scores():
         np.testing.assert_allclose(X[:, groups == group], z, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e-3, 12345.678, 1e30, -3e-38])
+def test_constant_voxels_become_zero_and_the_smallest_variation_stays(value, dtype):
+    X, groups = np.full((3, 60), value, dtype), np.arange(60) % 7
+    X[1, ::2] = np.nextafter(dtype(value), dtype(np.inf)) if dtype == np.float32 else value * (1 + 1e-10) + 1e-30
+    standardize_groups(X, groups)
+    np.testing.assert_array_equal(X[::2], 0)
+    for group in range(7):
+        np.testing.assert_allclose(X[1, groups == group].std(), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("some", [True, False])
 def test_means_come_back(some):
     X = _matrix(60)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from fastsl._kernels.additive import SEGMENT
 from fastsl.neighbours import RADIUS_TOLERANCE, Neighbours, plan_spheres, sphere_neighbours
 
 FULL = np.ones((5, 5, 5), bool)
@@ -343,24 +342,26 @@ def test_bad_input(function, changed, error, message):
         function(**{"mask": FULL, "affine": np.eye(4), "radius": 1.0, **changed})
 
 
+@pytest.mark.parametrize("segment", [1, 64])
 @pytest.mark.parametrize("shift", [0.0, 0.25])
-def test_spheres_on_what_they_reach_are_the_same_spheres(shift):
+def test_spheres_on_what_they_reach_are_the_same_spheres(shift, segment):
     rng = np.random.default_rng(0)
     mask = rng.random((20, 21, 22)) < 0.7
     centres = np.array([[3.0, 4, 5], [17, 2, 20], [4, 4, 5]]) + shift
     spheres = plan_spheres(mask, np.eye(4), 2.5, centres)
-    reached = spheres.reached()
+    reached = spheres.reached(segment)
     assert np.count_nonzero(reached) < np.count_nonzero(mask) / 4
     assert not (reached & ~mask).any()
     rows = np.flatnonzero(reached[mask])  # of the matrix of all voxels
     assert set(spheres.block(0, 3).indices) <= set(rows)
+    assert segment > 1 or set(spheres.block(0, 3).indices) == set(rows)
     part = spheres.within(reached)
     assert part.n_voxels == len(rows)
     for alone, whole in zip(lists(part.block(0, 3)), lists(spheres.block(0, 3)), strict=True):
         assert rows[alone].tolist() == whole
     # Whole segments, so that a voxel has the same place in its segment.
-    np.testing.assert_array_equal(rows % SEGMENT, np.arange(len(rows)) % SEGMENT)
-    np.testing.assert_array_equal(plan_spheres(mask, np.eye(4), 2.5).reached(), mask)
+    np.testing.assert_array_equal(rows % segment, np.arange(len(rows)) % segment)
+    np.testing.assert_array_equal(plan_spheres(mask, np.eye(4), 2.5).reached(segment), mask)
 
 
 def test_spheres_that_reach_nothing_leave_the_mask_as_it_is():

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401  scipy brings a BLAS of its own
@@ -19,7 +19,7 @@ import fastsl
 from fastsl import sphere_neighbours
 from fastsl._runtime import cpus, jit, launch
 from fastsl._runtime.cpus import CpuBudget, cpu_budget, resolve_n_jobs
-from fastsl._runtime.launch import in_parts, kernel_threads, launching, max_threads
+from fastsl._runtime.launch import in_parts, kernel_threads, max_threads
 from fastsl._runtime.memory import give_back
 
 PACKAGE = Path(fastsl.__file__).parent
@@ -213,32 +213,40 @@ def test_a_search_for_neighbours_leaves_blas_its_threads():
         assert set(blas_threads()) == {2}
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
+def count_threads():
+    """How many threads take parts that take long."""
+    seen = set()
+
+    def work(part):
+        seen.add(threading.get_ident())
+        time.sleep(0.02)
+
+    in_parts(40, 1, work)
+    return len(seen)
+
+
 @pytest.mark.parametrize("error", [None, ValueError])
-def test_numba_gets_its_threads_back(error):
-    before = numba.get_num_threads()
-    assert before > 1
+def test_as_many_threads_as_asked_for_and_no_more_when_it_is_over(error):
     try:
-        with kernel_threads(1) as n_threads:
-            assert n_threads == numba.get_num_threads() == 1
-            with launching():  # a launch within a search keeps the search's number
-                assert numba.get_num_threads() == 1
-            with kernel_threads(2):
-                assert numba.get_num_threads() == 2
-            assert numba.get_num_threads() == 1
+        with kernel_threads(1):
+            assert count_threads() == 1
+            with kernel_threads(5):  # also where the machine has fewer processors
+                assert count_threads() == 5
+            assert count_threads() == 1
             if error is not None:
                 raise error
     except ValueError:
         assert error is not None
-    assert numba.get_num_threads() == before
+    assert count_threads() == min(40, max_threads())
+    assert {thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name} == set()
 
 
-def test_more_threads_than_the_pool_has_are_refused_with_a_word():
-    with (
-        pytest.warns(RuntimeWarning, match=r"n_jobs asks for 1000 threads but Numba's pool has \d+; running with"),
-        kernel_threads(1000) as n_threads,
-    ):
-        assert n_threads == max_threads()
+def test_threads_are_kept_for_the_next_parts():
+    with kernel_threads(3):
+        count_threads()
+        before = {thread.ident for thread in threading.enumerate()}
+        count_threads()
+        assert {thread.ident for thread in threading.enumerate()} == before
 
 
 def test_a_second_thread_waits_for_the_first():
@@ -259,18 +267,17 @@ def test_a_second_thread_waits_for_the_first():
     assert ended == ["first", "second"]
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [1, 2, 7])
 @pytest.mark.parametrize("n", [0, 1, 8, 9, 16, 100])
 def test_parts_are_the_whole_and_no_smaller_than_asked(n, n_threads):
     done = []
-    with kernel_threads(min(n_threads, max_threads())):
+    with kernel_threads(n_threads):
         in_parts(n, 8, done.append)
     done.sort(key=lambda part: part.start)
     assert [i for part in done for i in range(n)[part]] == list(range(n))
     assert all(part.stop - part.start >= 8 for part in done[:-1])
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
 def test_no_part_is_more_than_half_of_what_a_thread_has_left():
     done = []
     with kernel_threads(2):
@@ -280,14 +287,12 @@ def test_no_part_is_more_than_half_of_what_a_thread_has_left():
     assert done[-1].stop - done[-1].start <= 8
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
 def test_parts_are_worked_on_at_once():
     both = threading.Barrier(2, timeout=60)
     with kernel_threads(2):
         in_parts(2, 1, lambda part: both.wait())  # a thread alone would wait for ever
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs a pool of two threads")
 def test_every_other_thread_holds_blas_itself(monkeypatch):
     held, worked, both = [], [], threading.Barrier(2, timeout=60)
 
@@ -295,8 +300,8 @@ def test_every_other_thread_holds_blas_itself(monkeypatch):
         both.wait()
         worked.append(threading.get_ident())
 
+    monkeypatch.setattr(launch, "_hold_blas", lambda: held.append(threading.get_ident()))
     with kernel_threads(2):
-        monkeypatch.setattr(launch, "_hold_blas", lambda: held.append(threading.get_ident()))
         in_parts(2, 1, work)
     assert len(held) == 1
     assert set(worked) == {threading.get_ident(), *held}
@@ -315,63 +320,50 @@ def test_an_error_in_a_part_reaches_the_caller(n_threads):
         if 3 in range(8)[part]:
             raise ValueError("the fourth")
 
-    with kernel_threads(min(n_threads, max_threads())), pytest.raises(ValueError, match="the fourth"):
+    with kernel_threads(n_threads), pytest.raises(ValueError, match="the fourth"):
         in_parts(8, 1, work)
 
 
 FORK = """
-    import os, sys, warnings
+    import os, threading, warnings
     import numpy as np
     from fastsl import search_light, sphere_neighbours
+    from fastsl._runtime.launch import kernel_threads
 
-    X, y = np.random.default_rng(0).standard_normal((20, 27)), np.tile([0, 1], 10)
-    listed = sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)
-    if {after!r} == "search_light":
-        search_light(X, y, "ridge_classifier", listed, cv=2)
+    X, y, mask = np.random.default_rng(0).standard_normal((20, 1000)), np.tile([0, 1], 10), np.ones((10, 10, 10))
+
+    def work():
+        return search_light(X, y, "ridge_classifier", sphere_neighbours(mask, np.eye(4), 2), cv=2, n_jobs=2)
+
+    def hold():
+        with kernel_threads(1):
+            held.set()
+            done.wait()
+
+    before, held, done = work(), threading.Event(), threading.Event()
+    other = threading.Thread(target=hold)
+    if {while_another_searches}:
+        other.start()
+        held.wait()
     warnings.simplefilter("ignore")  # of forking with threads, which is what we are here for
     child = os.fork()
     if child == 0:
-        for launch in (
-            lambda: sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1),
-            lambda: search_light(X, y, "ridge_classifier", listed, cv=2),
-        ):
-            try:
-                launch()
-            except RuntimeError as error:
-                print("refused:", error, flush=True)
-        os._exit(7)
+        os._exit(7 if np.array_equal(work(), before) else 8)
     print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    print("parent goes on with", len(sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)))
+    done.set()
+    print("parent found the same:", np.array_equal(work(), before))
 """
 
 
 @needs_fork
-@pytest.mark.parametrize("after", ["sphere_neighbours", "search_light"])
-def test_a_child_forked_after_a_launch_is_told_so(after):
-    printed = run_python(FORK.format(after=after)).stdout
-    assert printed.count("refused: fastsl ran in the parent process before this process was forked") == 2
-    assert printed.count("joblib's 'loky' backend or multiprocessing.get_context('spawn')") == 2
-    assert "child ended with 7" in printed
-    assert "parent goes on with 27" in printed
-
-
-@needs_fork
-def test_a_child_forked_before_any_launch_may_launch():
-    code = """
-        import os
-        from fastsl._runtime.launch import kernel_threads
-        child = os.fork()
-        if child == 0:
-            with kernel_threads(1):
-                os._exit(5)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    """
-    assert run_python(code).stdout.split() == ["5"]
+@pytest.mark.parametrize("while_another_searches", [False, True])
+def test_a_child_forked_after_a_search_finds_the_same(while_another_searches):
+    printed = run_python(FORK.format(while_another_searches=while_another_searches)).stdout
+    assert printed.splitlines() == ["child ended with 7", "parent found the same: True"]
 
 
 CONCURRENT = """
     import threading
-    import numba
     import numpy as np
     from fastsl import search_light, sphere_neighbours
 
@@ -394,15 +386,12 @@ CONCURRENT = """
         thread.start()
     for thread in threads:
         thread.join()
-    print(numba.threading_layer(), len(results), all(np.array_equal(alone, result) for result in results))
+    print(len(results), all(np.array_equal(alone, result) for result in results))
 """
 
 
-@pytest.mark.parametrize("layer", ["default", "workqueue"])
-def test_two_python_threads_may_search_at_once(layer):
-    printed = run_python(CONCURRENT, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=2).stdout.split()
-    assert printed[1:] == ["6", "True"]
-    assert layer in ("default", printed[0])
+def test_two_python_threads_may_search_at_once():
+    assert run_python(CONCURRENT).stdout.split() == ["6", "True"]
 
 
 # The compile cache
@@ -462,21 +451,21 @@ def test_without_a_home_there_is_no_cache(monkeypatch):
     assert jit._find_cache_folder() is None
 
 
-TOUCH = """
+LISTED = """
     import json
     import numba
     import numpy as np
     before = numba.config.CACHE_DIR
-    from fastsl._kernels.spheres import touch
+    from fastsl import sphere_neighbours
+    from fastsl._kernels.spheres import list_members
     from fastsl._runtime import jit
-    values = np.ones(3)
-    touch(values)
+    listed = sphere_neighbours(np.ones((3, 1, 1)), np.eye(4), 1)
     print(json.dumps({
         "folder": str(jit.CACHE_FOLDER),
         "setting": [before, numba.config.CACHE_DIR],
-        "hits": sum(touch.stats.cache_hits.values()),
-        "misses": sum(touch.stats.cache_misses.values()),
-        "values": values.tolist(),
+        "hits": sum(list_members.stats.cache_hits.values()),
+        "misses": sum(list_members.stats.cache_misses.values()),
+        "middle": listed[1].tolist(),
     }))
 """
 
@@ -487,10 +476,10 @@ def compiled_files(folder):
 
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     def run():
-        facts = json.loads(run_python(TOUCH, NUMBA_CACHE_DIR=tmp_path).stdout)
+        facts = json.loads(run_python(LISTED, NUMBA_CACHE_DIR=tmp_path).stdout)
         assert facts["folder"] == str(tmp_path / f"kernels-{fastsl.__version__}-{jit.source_digest()}")
         assert facts["setting"] == [str(tmp_path)] * 2  # as numba read it, not our folder
-        assert facts["values"] == [0.0] * 3
+        assert facts["middle"] == [0, 1, 2]
         return facts["hits"], facts["misses"], compiled_files(Path(facts["folder"]))
 
     hits, misses, files = run()
@@ -507,19 +496,17 @@ def answer():
     return {}
 """
 PROBE = """
-import numba as nb
 from fastsl._kernels.probe_helper import answer
-from fastsl._runtime.jit import entry
+from fastsl._runtime.jit import kernel
 
-@entry
+@kernel
 def ask(values):
-    for i in nb.prange(values.shape[0]):
-        values[i] = answer()
+    values[:] = answer()
 """
 
 
 def test_a_helper_that_changed_in_another_file_is_compiled_again(package_copy, tmp_path):
-    """Numba's own cache would answer 1 twice: it looks at the file of the entry only."""
+    """Numba's own cache would answer 1 twice: it looks at the file of the kernel only."""
     code = """
         import numpy as np
         import fastsl

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Values that are worked on at a time.
+#: Values that are worked on at a time. A second thread would save a third of 0.2 s in a whole brain, and each takes
+#: 8 MB; with an eighth of these values numpy's calls are so short that threads wait for the GIL, and it saves nothing.
 _VALUES = 2**19
+#: A deviation of this part of the mean is the rounding of float64: float32 that vary at all have more than 1e-9.
+_ROUNDING = 1e-12
 
 
 def _row_blocks(X: NDArray[Any]) -> Iterator[slice]:
@@ -37,14 +40,29 @@ def zero_non_finite(X: NDArray[Any], name: str) -> None:
 def standardize_groups(X: NDArray[Any], groups: NDArray[Any] | None) -> None:
     """Z-score each voxel of X (n_voxels, n_samples) within each group, in place; constant voxels become 0."""
     labels = np.zeros(X.shape[1]) if groups is None else groups
-    columns = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    columns = [_as_slice(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     for block in _row_blocks(X):
         rows = X[block]
         for chosen in columns:
-            part = rows[:, chosen].astype(np.float64, order="C")
-            part -= part.mean(axis=1, keepdims=True)
-            spread = part.std(axis=1, keepdims=True)
-            rows[:, chosen] = np.divide(part, spread, out=np.zeros_like(part), where=spread > 0)
+            values = rows[:, chosen].astype(np.float64, order="C")
+            mean = values.mean(axis=1)
+            values -= mean[:, None]
+            spread = _root_mean_square(values)
+            spread[spread <= _ROUNDING * np.abs(mean)] = np.inf
+            values /= spread[:, None]
+            rows[:, chosen] = values
+
+
+def _as_slice(places: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Places that follow each other, as runs do, as a slice, which numpy copies in half the time."""
+    first, last = places[0], places[-1]
+    return slice(first, last + 1) if last - first + 1 == len(places) else places
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row; of deviations from a mean that is their standard deviation, in one pass instead of std's four."""
+    found: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", values, values) / values.shape[1])
+    return found
 
 
 def subtract_means(X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -60,7 +78,7 @@ def subtract_means(X: NDArray[np.float32]) -> NDArray[np.float64]:
         values = X[block].astype(np.float64)
         mean = values.mean(axis=1)
         values -= mean[:, None]
-        shift = np.where(np.abs(mean) > 8.0 * values.std(axis=1), mean, 0.0).astype(np.float32)
+        shift = np.where(np.abs(mean) > 8.0 * _root_mean_square(values), mean, 0.0).astype(np.float32)
         if shift.any():  # memory of zeros that nobody writes is none: 29 MB of 3.64 million voxels
             X[block] -= shift[:, None]
             means[block] = shift

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from fastsl._kernels import spheres as _kernels
-from fastsl._kernels.additive import SEGMENT
-from fastsl._runtime.launch import in_parts, launching
+from fastsl._runtime.launch import in_parts
 from fastsl.shared import shared_levels
 
 #: Relative slack of the radius: absorbs the rounding of affines, far below any difference between two shells.
@@ -140,23 +139,23 @@ class Spheres:
         """The spheres ``start`` to ``stop - 1``, not yet listed."""
         return replace(self, centres=self.centres[start:stop])
 
-    def reached(self) -> NDArray[np.bool_]:
+    def reached(self, segment: int = 1) -> NDArray[np.bool_]:
         """Voxels (nx, ny, nz) that the spheres can need: all of the mask, or those around few centres.
 
-        Their rows in the data matrix are whole segments (:data:`fastsl._kernels.additive.SEGMENT`) of the matrix of
-        all voxels, in the same order: what is summed by segments is the same to the last bit.
+        Their rows in the data matrix are whole segments of so many rows of the matrix of all voxels, in the same
+        order: what is summed by segments (:func:`fastsl.decoders.segment_of`) is the same to the last bit.
         """
         _, _, exact, wide, *_ = self._search
         if len(self) * max(len(exact), len(wide)) > _MEMBERS_A_VOXEL * self.n_voxels:
             return self._inside
-        touched = np.zeros(-(-self.n_voxels // SEGMENT), bool)
+        touched = np.zeros(-(-self.n_voxels // segment), bool)
         step = max(1, _MEMBERS // max(1, len(exact), len(wide)))
         for start in range(0, len(self), step):
-            touched[self.block(start, start + step).indices // SEGMENT] = True
+            touched[self.block(start, start + step).indices // segment] = True
         if not touched.any():
             return self._inside
         reached = np.zeros(self._inside.shape, bool)
-        reached[self._inside] = np.repeat(touched, SEGMENT)[: self.n_voxels]
+        reached[self._inside] = np.repeat(touched, segment)[: self.n_voxels]
         return reached
 
     def within(self, part: NDArray[np.bool_]) -> "Spheres":
@@ -170,8 +169,7 @@ class Spheres:
         for start in range(0, len(self), _POINTS):
             centres = np.asarray(self.centres[start : start + _POINTS], np.float64)
             some = slice(start, start + len(centres))
-            with launching():
-                self._list(centres, indptr, *_no_members(), counts[some])
+            self._list(centres, indptr, *_no_members(), counts[some])
         return counts
 
     def _list(self, centres: NDArray[np.float64], *rows: NDArray[Any]) -> None:
@@ -181,7 +179,7 @@ class Spheres:
         def work(part: slice) -> None:
             _kernels.list_members(part.start, part.stop, *box, centres, *tables, *rows)
 
-        in_parts(len(centres), _FEWEST, work, calls_blas=False)
+        in_parts(len(centres), _FEWEST, work)
 
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""
@@ -189,12 +187,11 @@ class Spheres:
         shared_by = self._search[-1]
         counts, indptr = np.empty(len(centres), np.int64), np.zeros(len(centres) + 1, np.int64)
         indices, levels = _no_members()
-        with launching():
-            self._list(centres, indptr, indices, levels, counts)
-            np.cumsum(counts, out=indptr[1:])
-            indices = np.empty(indptr[-1], np.int32)
-            levels = np.empty(indptr[-1] if shared_by.size else 0, np.int8)
-            self._list(centres, indptr, indices, levels, counts)
+        self._list(centres, indptr, indices, levels, counts)
+        np.cumsum(counts, out=indptr[1:])
+        indices = np.empty(indptr[-1], np.int32)
+        levels = np.empty(indptr[-1] if shared_by.size else 0, np.int8)
+        self._list(centres, indptr, indices, levels, counts)
         return Neighbours(indptr, indices, centres, self.n_voxels, levels)
 
 

@@ -19,6 +19,7 @@ from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
 from fastsl.checkpoints.manifest import Manifest
 from fastsl.checkpoints.recorder import Checkpoint, FileRecorder
 from fastsl.checkpoints.shards import WHOLE, Shard
+from fastsl.decoders import segment_of
 from fastsl.estimators import estimator_type
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
 from fastsl.kept import Keep
@@ -343,7 +344,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
         # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
-        needed = inside if process_mask is mask else spheres.reached()
+        needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
         if not np.array_equal(needed, inside):
             spheres = spheres.within(needed)
             progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)

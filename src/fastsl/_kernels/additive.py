@@ -14,20 +14,19 @@ A table holds some segments, in any order: voxel v has the row ``v + shift[v // 
 rows: with both parts in one row instead of in two tables they take a quarter less.
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, kernel
 
 #: Rows of a segment. Measured at 257 voxels: 32, 64 and 128 take the same time.
 SEGMENT = 64
 
 
-@entry
+@kernel
 def mark_segments(members, touched):
     """Set ``touched`` for every segment that a member is in. Threads that write to one place write the same."""
-    for k in nb.prange(members.shape[0]):
-        touched[members[k] // SEGMENT] = True
+    for member in members:
+        touched[member // SEGMENT] = True
 
 
 @helper

@@ -16,14 +16,13 @@ is 1e-10) are computed voxel by voxel.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part, typical
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, kernel
 
 _LOG_TWO_PI = np.log(2.0 * np.pi)
 #: Products of variances are turned into logarithms before they leave this range.
@@ -129,11 +128,11 @@ def _bayes_segment(X, segment, place, folds, voxels, sums):
     accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
 
-@entry
+@kernel
 def tabulate_bayes(X, segments, shift, folds, voxels, sums):
     """Fill ``voxels`` and ``sums`` for some ``segments`` of X (n_voxels, n_samples)."""
-    for s in nb.prange(segments.shape[0]):
-        _bayes_segment(X, segments[s], shift[segments[s]], folds, voxels, sums)
+    for segment in segments:
+        _bayes_segment(X, segment, shift[segment], folds, voxels, sums)
 
 
 @helper

@@ -10,13 +10,12 @@ Of two classes only the contrasts have a meaning, d_0 - d_1 and the difference o
 their columns, to which they add with opposite signs, so that equal classes give exactly 0.
 """
 
-import numba as nb
 import numpy as np
 
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, kernel
 
 #: A voxel whose largest square is more than this times the segment's median is added to a sphere by itself.
 _LARGEST_TIMES = 1e6
@@ -88,11 +87,11 @@ def _centroid_segment(X, segment, place, folds, voxels, sums):
     accumulate(sums.rows[first + place : last + place], sums.n_exact)
 
 
-@entry
+@kernel
 def tabulate_centroids(X, segments, shift, folds, voxels, sums):
     """As :func:`fastsl._kernels.bayes.tabulate_bayes`, for centroids; all float64."""
-    for s in nb.prange(segments.shape[0]):
-        _centroid_segment(X, segments[s], shift[segments[s]], folds, voxels, sums)
+    for segment in segments:
+        _centroid_segment(X, segment, shift[segment], folds, voxels, sums)
 
 
 @helper

@@ -14,11 +14,10 @@ Neighbours are compressed sparse rows, ``indices[indptr[v]:indptr[v + 1]]``, and
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, kernel
 
 #: Heights of a map: beyond, dh is a mistake, or the map's values are.
 MOST_LEVELS = 1 << 24
@@ -193,25 +192,29 @@ def _enhance_one(x, indptr, indices, how, out):
     return largest
 
 
-@entry
+@kernel
 def enhance(maps, indptr, indices, how, out, largest):
     """TFCE of ``maps`` (n_maps, n_centres), float64, and its ``largest`` value (n_maps,), NaN for one that failed.
 
     NaN of a map stays NaN.
     """
-    for m in nb.prange(maps.shape[0]):
+    for m in range(maps.shape[0]):
         largest[m] = _enhance_one(maps[m], indptr, indices, how, out[m])
 
 
-@entry
+@kernel
 def unite(maps, indptr, indices, threshold, first, extent, mass):
     """Clusters of ``maps`` (n_maps, n_centres), float64: see _unite."""
-    for m in nb.prange(maps.shape[0]):
+    for m in range(maps.shape[0]):
         _unite(maps[m], indptr, indices, threshold, first[m], extent[m], mass[m])
 
 
-@helper
-def _maxima_of_task(maps, mean, sd, indptr, indices, how, threshold, out):
+@kernel
+def null_maxima(maps, mean, sd, indptr, indices, how, threshold, out):
+    """Largest TFCE, cluster extent and cluster mass ``out`` (n_maps, 3) of z = (maps - mean) / sd.
+
+    An infinite ``sd`` makes z 0. ``how.dh`` of 0 leaves out TFCE, a ``threshold`` of NaN leaves out clusters.
+    """
     work = _allocate(mean.shape[0])
     for m in range(maps.shape[0]):
         for v in range(mean.shape[0]):
@@ -221,14 +224,3 @@ def _maxima_of_task(maps, mean, sd, indptr, indices, how, threshold, out):
             out[m, 0] = _enhance(work.z, indptr, indices, how, work)
         if not np.isnan(threshold):
             out[m, 1], out[m, 2] = _unite(work.z, indptr, indices, threshold, work.top, work.extent, work.value)
-
-
-@entry
-def null_maxima(maps, mean, sd, indptr, indices, how, threshold, out):
-    """Largest TFCE, cluster extent and cluster mass ``out`` (n_maps, 3) of z = (maps - mean) / sd.
-
-    An infinite ``sd`` makes z 0. ``how.dh`` of 0 leaves out TFCE, a ``threshold`` of NaN leaves out clusters.
-    """
-    for task in nb.prange((maps.shape[0] + PER_TASK - 1) // PER_TASK):
-        start, stop = task * PER_TASK, min((task + 1) * PER_TASK, maps.shape[0])
-        _maxima_of_task(maps[start:stop], mean, sd, indptr, indices, how, threshold, out[start:stop])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastsl._kernels.block import Block
-from fastsl._runtime.jit import worker
+from fastsl._runtime import jit
 from fastsl._runtime.launch import in_parts
 
 #: Fewest spheres that are worth a part: allocation of its work space does not show, and threads end together.
@@ -20,7 +20,7 @@ def over_spheres(kernel: Callable[..., Any]) -> Callable[..., None]:
     ``out`` and ``status`` have a row for each sphere; a part fills those of its ``block.order``. A sphere's result may
     depend on no other, nor on where in the block it is.
     """
-    compiled = worker(kernel)
+    compiled = jit.kernel(kernel)
 
     @functools.wraps(kernel)
     def share(block: Block, *arguments: Any) -> None:

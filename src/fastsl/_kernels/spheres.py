@@ -5,10 +5,9 @@
 ``A`` is the 3 x 3 part of the affine, ``v`` and ``c`` are voxel coordinates.
 """
 
-import numba as nb
 import numpy as np
 
-from fastsl._runtime.jit import entry, helper, worker
+from fastsl._runtime.jit import helper, kernel
 
 
 @helper
@@ -49,7 +48,7 @@ def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, level
     return n
 
 
-@worker
+@kernel
 def list_members(
     first, last, row_of, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts
 ):
@@ -62,10 +61,3 @@ def list_members(
     for c in range(first, last):
         out, levels_of = indices[indptr[c] : indptr[c + 1]], levels[indptr[c] : indptr[c + 1]]
         counts[c] = _sphere(row_of, corner, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
-
-
-@entry
-def touch(values):
-    """Do next to nothing in parallel, to start the thread pool."""
-    for i in nb.prange(values.shape[0]):
-        values[i] = 0.0

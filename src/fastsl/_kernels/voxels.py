@@ -5,11 +5,10 @@ Means and variances of classes, computed once for the voxels of a block of spher
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._runtime.jit import entry, helper
+from fastsl._runtime.jit import helper, kernel
 
 
 class ClassFolds(NamedTuple):
@@ -99,18 +98,12 @@ def take_tested(x, folds, tested):
         tested[place] = x[folds.test[place]]
 
 
-@helper
-def _measure_voxel(x, folds, voxels, v, tested):
-    measure_moments(x, folds, voxels, v)
-    take_tested(x, folds, tested)
-
-
-@entry
-def measure_voxels(X, chosen, folds, voxels, tested):
-    """Fill ``voxels`` and ``tested`` (n_voxels, n_test) for the rows ``chosen`` of X (n_voxels, n_samples)."""
-    # A write to an array of a named tuple is lost in the body of a prange (numba 0.68), so that the body is one call.
-    for v in nb.prange(chosen.shape[0]):
-        _measure_voxel(X[chosen[v]], folds, voxels, v, tested[v])
+@kernel
+def measure_voxels(first, last, X, chosen, folds, voxels, tested):
+    """Fill rows ``first`` to ``last - 1`` of ``voxels`` and ``tested`` (n_voxels, n_test) for ``chosen`` rows of X."""
+    for v in range(first, last):
+        measure_moments(X[chosen[v]], folds, voxels, v)
+        take_tested(X[chosen[v]], folds, tested[v])
 
 
 @helper

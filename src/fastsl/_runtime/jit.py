@@ -1,12 +1,11 @@
 """The decorators behind every compiled function of the package.
 
-``@entry`` marks what Python calls: parallel, without the GIL, cached on disk. ``@worker`` is the same without threads
-of its own: :func:`fastsl._runtime.launch.in_parts` calls it from several. ``@helper`` marks what only these call:
-compiled into them and never cached alone, and ``@inlined`` one that is a layer less.
+``@kernel`` marks what Python calls: GIL-free, cached on disk. ``@helper`` marks what only these call: compiled into
+them and never cached alone, and ``@inlined`` one that is a layer less.
 
-Whatever goes over the spheres of a block is a worker (:mod:`fastsl._kernels.over_spheres`), what goes over voxels or
-maps an entry: a parallel kernel is compiled in four layers, each of which optimises and translates all that is below it
-again (6 s of 20 for LinearSVC, 9 of 26 for ridge), so that only a short one may be parallel.
+None has Numba's parallel loops: :func:`fastsl._runtime.launch.in_parts` calls kernels from several threads. A parallel
+one is compiled in four layers, each of which optimises and translates all that is below it again (6 s of 20 for
+LinearSVC, 9 of 26 for ridge), and Numba's threads do not survive a fork.
 
 Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
 with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
@@ -78,32 +77,22 @@ def _find_cache_folder() -> Path | None:
 CACHE_FOLDER: Path | None = _find_cache_folder()
 
 
-def entry(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile lazily as a parallel, GIL-free kernel, cached in this version's own folder."""
-    return _cached(function, parallel=True)
-
-
-def worker(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`entry`, for the thread that calls it: see :mod:`fastsl._kernels.over_spheres`."""
-    return _cached(function, parallel=False)
-
-
-def _cached(function: Callable[..., Any], *, parallel: bool) -> Callable[..., Any]:
-    options: dict[str, Any] = {**_OPTIONS, "parallel": parallel}
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile lazily, for the thread that calls it, cached in this version's own folder."""
     if CACHE_FOLDER is None:
-        return numba.njit(**options)(function)
+        return numba.njit(**_OPTIONS)(function)
     # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
     with _decorating:
         previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(CACHE_FOLDER)
         try:
-            return numba.njit(cache=True, **options)(function)
+            return numba.njit(cache=True, **_OPTIONS)(function)
         finally:
             numba.config.CACHE_DIR = previous
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as a part of the entries and workers that call it."""
+    """Compile as a part of the kernels that call it."""
     return numba.njit(**_OPTIONS)(function)
 
 

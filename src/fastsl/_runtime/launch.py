@@ -1,50 +1,46 @@
-"""Where compiled kernels may run: one at a time, with a chosen number of threads and single-threaded BLAS."""
+"""On which threads kernels run: a chosen number of them, each with a share of the work and BLAS to itself."""
 
 import functools
 import math
 import os
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import numba
 import threadpoolctl
 
-_launching = threading.RLock()
-_launched_in: int | None = None
 #: A part is one in so many of what a thread would still have to do: large at first, so that few are begun, and small at
 #: last, so that threads end together though one of them was slower.
 _SHARE = 2
 
 
+class _Team(NamedTuple):
+    n_threads: int
+    others: ThreadPoolExecutor  # than the thread that calls
+
+
+_team: ContextVar[_Team | None] = ContextVar("team", default=None)
+_holding_blas = threading.RLock()
+
+
+def _forget_other_threads() -> None:
+    """Free the lock in a forked child: a thread that held it is not there to give it back."""
+    global _holding_blas
+    _holding_blas = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
+
+
 def max_threads() -> int:
-    """The number of threads that Numba's pool was made with, the most that a launch can use."""
+    """How many threads "all" is at most: ``NUMBA_NUM_THREADS``, which joblib sets for its workers, or processors."""
     return int(numba.config.NUMBA_NUM_THREADS)
-
-
-@contextmanager
-def launching() -> Iterator[None]:
-    """Guard launches of kernels that use no BLAS, with as many threads as there are: one at a time, none after a fork.
-
-    The lock serves Numba's workqueue layer, which aborts the process when two threads launch at once.
-
-    Raises
-    ------
-    RuntimeError
-        In a child forked after a kernel ran in its parent: the thread pool does not survive a fork.
-    """
-    global _launched_in
-    if _launched_in is not None and _launched_in != os.getpid():
-        raise RuntimeError(
-            "fastsl ran in the parent process before this process was forked, and its threads do not survive a fork. "
-            "Start workers with joblib's 'loky' backend or multiprocessing.get_context('spawn')."
-        )
-    with _launching:
-        _launched_in = os.getpid()
-        yield
 
 
 @functools.cache
@@ -59,27 +55,19 @@ def _hold_blas() -> None:
 
 
 @contextmanager
-def kernel_threads(n_threads: int) -> Iterator[int]:
-    """Guard launches with ``n_threads`` kernel threads and one BLAS thread; restore both, also after an exception.
+def kernel_threads(n_threads: int) -> Iterator[None]:
+    """Let :func:`in_parts` use ``n_threads`` threads, each with one BLAS thread; restore BLAS, also after an exception.
 
     BLAS is held at one thread in every copy that is loaded (numpy and scipy bring one each): the kernels call it from
-    all threads.
+    all threads. A second Python thread waits: one of them would give BLAS its threads back while the other computes.
     """
-    with launching(), _loaded_blas().limit(limits=1):
-        limit = max_threads()
-        if n_threads > limit:
-            warnings.warn(
-                f"n_jobs asks for {n_threads} threads but Numba's pool has {limit}; running with {limit}. "
-                "Set NUMBA_NUM_THREADS before Python starts to have more.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        previous = numba.get_num_threads()
-        numba.set_num_threads(min(n_threads, limit))
+    pool = ThreadPoolExecutor(max(1, n_threads - 1), initializer=_hold_blas)
+    with _holding_blas, _loaded_blas().limit(limits=1), pool:
+        before = _team.set(_Team(n_threads, pool))
         try:
-            yield min(n_threads, limit)
+            yield
         finally:
-            numba.set_num_threads(previous)
+            _team.reset(before)
 
 
 def _parts(n: int, fewest: int, n_threads: int) -> Iterator[slice]:
@@ -92,16 +80,15 @@ def _parts(n: int, fewest: int, n_threads: int) -> Iterator[slice]:
         start = stop
 
 
-def in_parts(n: int, fewest: int, work: Callable[[slice], None], *, calls_blas: bool = True) -> None:
-    """Call ``work`` for parts of ``range(n)``, on as many threads as :func:`kernel_threads` says, and wait for all.
+def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
+    """Call ``work`` for parts of ``range(n)`` on the threads of :func:`kernel_threads`, or on all, and wait for them.
 
-    ``work`` that calls BLAS needs that context, which gives back what threads take from it.
-
-    A thread that is done with a part takes the next. No part is smaller than ``fewest``, but the last. What ``work``
-    computes may not depend on the parts, and holds the GIL as little as it can: a kernel that is a
-    :func:`fastsl._runtime.jit.worker` gives it back.
+    ``work`` that calls BLAS needs that context. A thread that is done with a part takes the next. No part is smaller
+    than ``fewest``, but the last. What ``work`` computes may not depend on the parts, and it holds the GIL as little as
+    it can: kernels give it back.
     """
-    n_threads = min(numba.get_num_threads(), -(-n // fewest))
+    team = _team.get()
+    n_threads = min(max_threads() if team is None else team.n_threads, -(-n // fewest))
     waiting = deque(_parts(n, fewest, n_threads))
 
     def work_on() -> None:
@@ -114,12 +101,20 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None], *, calls_blas: 
 
     if n_threads <= 1:
         work_on()
-        return
-    with ThreadPoolExecutor(n_threads - 1, initializer=_hold_blas if calls_blas else None) as pool:
-        others = [pool.submit(work_on) for _ in range(n_threads - 1)]
-        try:
-            work_on()
-        finally:
-            waiting.clear()
-    for other in others:
-        other.result()
+    elif team is not None:
+        _together(work_on, waiting, n_threads, team.others)
+    else:
+        with ThreadPoolExecutor(n_threads - 1) as others:
+            _together(work_on, waiting, n_threads, others)
+
+
+def _together(work_on: Callable[[], None], waiting: deque[slice], n_threads: int, others: ThreadPoolExecutor) -> None:
+    """Work on with ``n_threads - 1`` others; an error ends what is waiting, and is raised when all have ended."""
+    working = [others.submit(work_on) for _ in range(n_threads - 1)]
+    try:
+        work_on()
+    finally:
+        waiting.clear()
+        wait(working)
+    for one in working:
+        one.result()

@@ -27,6 +27,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
+from fastsl._kernels.additive import SEGMENT
 from fastsl.correlation import CorrelationClassifier
 from fastsl.decoders import additive, correlation, dummy, lda, linear_svc, logistic, ridge, scaled, support
 from fastsl.decoders.labellings import NullPlanFunction
@@ -39,7 +40,8 @@ class Decoder:
     """One compiled decoder; see the module's docstring.
 
     ``how`` says in a few words which path it takes; ``examples`` are the estimators that the benchmark measures, one
-    with default parameters where there is none; ``null_plan`` decodes many labellings after one factorisation.
+    with default parameters where there is none; ``null_plan`` decodes many labellings after one factorisation;
+    ``segment`` is what :func:`segment_of` says.
     """
 
     refuse: Callable[[Any], str | None]
@@ -47,6 +49,7 @@ class Decoder:
     how: str = ""
     examples: tuple[Any, ...] = ()
     null_plan: NullPlanFunction | None = None
+    segment: int = 1
 
 
 REGISTRY: dict[type, Decoder] = {
@@ -81,12 +84,13 @@ REGISTRY: dict[type, Decoder] = {
         "as LogisticRegression",
         (LogisticRegressionCV(solver="liblinear", scoring="neg_log_loss"),),
     ),
-    GaussianNB: Decoder(additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels"),
+    GaussianNB: Decoder(additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels", segment=SEGMENT),
     NearestCentroid: Decoder(
         additive.refuse_centroid,
         additive.plan_centroid,
         "prefix sums over voxels",
         null_plan=additive.null_plan_centroid,
+        segment=SEGMENT,
     ),
     CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
     DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
@@ -104,6 +108,15 @@ REGISTRY: dict[type, Decoder] = {
         lda.null_plan,
     ),
 }
+
+
+def segment_of(estimator: Any) -> int:
+    """Rows of the data matrix that the decoder of ``estimator`` sums together: sums change in rounding where they move.
+
+    1 for what does not look at a voxel's place.
+    """
+    decoder = REGISTRY.get(type(estimator[1] if scaled.is_scaled(estimator) else estimator))
+    return 1 if decoder is None else decoder.segment
 
 
 def find_decoder(estimator: Any, folds: Folds) -> tuple[PlanFunction | None, str]:

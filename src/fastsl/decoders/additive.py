@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsl._kernels import bayes, centroid, centroid_null, scores
+from fastsl._kernels.additive import SEGMENT
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
 from fastsl._kernels.voxels import ClassFolds, Voxels, measure_voxels
+from fastsl._runtime.launch import in_parts
 from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.local import SegmentTable, localise
 from fastsl.decoders.plan import Output, Plan, lay_out, row_length
 from fastsl.folds import Folds
 from fastsl.predictions import LogLikelihoods, NearestMeans
+
+#: Fewest segments that are worth a part: half a millisecond.
+_FEWEST_SEGMENTS = 4
 
 
 def refuse_bayes(estimator: Any) -> str | None:
@@ -108,7 +113,11 @@ def measured(block: Block, entries: ClassFolds) -> tuple[Block, Voxels, NDArray[
     """The block on its own voxels alone, what is known of these, and their test samples."""
     chosen, indices = localise(block)
     voxels, tested = _empty(len(chosen), entries), np.empty((len(chosen), len(entries.test)), np.float32)
-    measure_voxels(block.X, chosen, entries, voxels, tested)
+
+    def work(part: slice) -> None:
+        measure_voxels(part.start, part.stop, block.X, chosen, entries, voxels, tested)
+
+    in_parts(len(chosen), _FEWEST_SEGMENTS * SEGMENT, work)
     return block._replace(indices=indices, means=block.means[chosen]), voxels, tested
 
 
@@ -194,8 +203,14 @@ class BySums:
         """Decode a block, part by part."""
         table = self._take_table(block.X)
         for part, centres, new in table.parts(block):
-            self._tabulate(part.X, new, table.shift, self._needs[0], table.voxels, table.sums)
+            self._fill(table, new)
             self._decode(part, table, out[centres], status[centres])
+
+    def _fill(self, table: PrefixSums, segments: NDArray[np.int64]) -> None:
+        def work(part: slice) -> None:
+            self._tabulate(table.X, segments[part], table.shift, self._needs[0], table.voxels, table.sums)
+
+        in_parts(len(segments), _FEWEST_SEGMENTS, work)
 
     def _take_table(self, X: NDArray[np.float32]) -> PrefixSums:
         """Table for X: the one at hand, or that of whoever had one before, emptied, where it has the same shape."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.additive import SEGMENT, mark_segments
 from fastsl._kernels.block import Block, part_of
+from fastsl._runtime.launch import in_parts
 
 #: A table of voxels may take so much. Centres of following planes share all but a plane of what they need: of 8 mm in a
 #: 2 mm brain eight planes and the one that is left behind, at most 41,900 voxels, 84 MB for GaussianNB of two classes,
@@ -15,6 +16,8 @@ TABLE_BYTES = 96 * 2**20
 #: And so much for blocks of fewer spheres than this, which come of few spheres altogether: 1,000 of them, all over that
 #: brain, have some three times as many voxels tabulated then, 0.4 s more.
 FEW_BYTES, FEW = 44 * 2**20, 1024
+#: Members that are worth a part: a thread marks them in a tenth of a millisecond.
+_FEWEST_MEMBERS = 2**17
 
 
 def localise(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -32,14 +35,20 @@ def localise_segments(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32
 
     Segments of what is made of these voxels are then segments of X, whatever the block.
     """
-    touched = np.zeros(-(-len(block.X) // SEGMENT), bool)
-    mark_segments(block.indices, touched)
+    touched = _touched(block.indices, -(-len(block.X) // SEGMENT))
     segments = np.flatnonzero(touched)
     voxels = (segments[:, None] * SEGMENT + np.arange(SEGMENT)).ravel()
     shift = np.zeros(len(touched), np.int64)
     shift[segments] = (np.arange(len(segments)) - segments) * SEGMENT
     places = block.indices + shift[block.indices // SEGMENT]
     return voxels[voxels < len(block.X)], places.astype(np.int32)
+
+
+def _touched(members: NDArray[np.int32], n_segments: int) -> NDArray[np.bool_]:
+    """Which segments ``members`` are in."""
+    touched = np.zeros(n_segments, bool)
+    in_parts(len(members), _FEWEST_MEMBERS, lambda part: mark_segments(members[part], touched))
+    return touched
 
 
 class SegmentTable:
@@ -86,8 +95,7 @@ class SegmentTable:
         waiting = [(0, n_spheres)]
         while waiting:
             start, stop = waiting.pop()
-            touched = np.zeros(len(self.shift), bool)
-            mark_segments(block.indices[block.indptr[start] : block.indptr[stop]], touched)
+            touched = _touched(block.indices[block.indptr[start] : block.indptr[stop]], len(self.shift))
             needed = np.flatnonzero(touched)
             if stop - start > 1 and len(needed) > self._most:
                 middle = (start + stop) // 2

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastsl._kernels import clusters as _kernels
-from fastsl._runtime.launch import launching
 from fastsl.neighbours import Neighbours, sphere_neighbours
 
 #: Voxels that share a face, also an edge, also a corner: the spheres of these radii on a grid of 1 mm.
@@ -102,8 +101,7 @@ def tfce(
     x = _check_values(values, adjacency)
     how = enhancement(dh, E, H, with_dh=with_dh)
     out, largest = np.empty((1, len(x))), np.empty(1)
-    with launching():
-        _kernels.enhance(x[None], adjacency.indptr, adjacency.indices, how, out, largest)
+    _kernels.enhance(x[None], adjacency.indptr, adjacency.indices, how, out, largest)
     check_levels(largest, dh)
     return out[0]
 
@@ -181,8 +179,7 @@ def cluster_extents_and_masses(
     x = _check_values(values, adjacency)
     limit = check_threshold(threshold)
     first, extent, mass = np.empty((1, len(x)), np.int32), np.empty((1, len(x)), np.int32), np.empty((1, len(x)))
-    with launching():
-        _kernels.unite(x[None], adjacency.indptr, adjacency.indices, limit, first, extent, mass)
+    _kernels.unite(x[None], adjacency.indptr, adjacency.indices, limit, first, extent, mass)
     roots = np.flatnonzero(extent[0])
     roots = roots[np.lexsort((roots, -mass[0, roots], -extent[0, roots]))]
     number = np.zeros(len(x) + 1, np.int32)  # the last entry is that of -1, no cluster

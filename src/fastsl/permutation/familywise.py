@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastsl._kernels import clusters as _kernels
 from fastsl._runtime.cpus import resolve_n_jobs
-from fastsl._runtime.launch import kernel_threads, max_threads
+from fastsl._runtime.launch import in_parts, kernel_threads, max_threads
 from fastsl.neighbours import Neighbours
 from fastsl.permutation.clusters import (
     Clusters,
@@ -96,10 +96,15 @@ def null_maxima(
     limit = math.nan if cluster_threshold is None else check_threshold(cluster_threshold)
     found = np.zeros((n_permutations, 3))
     start = 0
-    with kernel_threads(resolve_n_jobs(n_jobs, max_threads())) as n_threads:
+    n_threads = resolve_n_jobs(n_jobs, max_threads())
+    with kernel_threads(n_threads):
         for maps in null_batches(null, n_threads * _kernels.PER_TASK):
             out = found[start : start + len(maps)]
-            _kernels.null_maxima(maps, m, s, adjacency.indptr, adjacency.indices, how, limit, out)
+
+            def work(part: slice, maps: NDArray[Any] = maps, out: NDArray[np.float64] = out) -> None:
+                _kernels.null_maxima(maps[part], m, s, adjacency.indptr, adjacency.indices, how, limit, out[part])
+
+            in_parts(len(maps), _kernels.PER_TASK, work)
             start += len(maps)
     if dh is not None:
         check_levels(found[:, 0], dh)
