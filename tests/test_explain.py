@@ -7,7 +7,7 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 from sklearn.tree import DecisionTreeClassifier
 
 from fastsl import explain
-from fastsl.search import BYTES_OF_NULL, LARGEST_NULL
+from fastsl.search import BYTES_OF_NULL, CENTRES_A_THREAD, LARGEST_NULL
 
 SIZE = {"n_samples": 24, "n_voxels": 7, "n_spheres": 1000, "n_jobs": 1}
 
@@ -40,9 +40,9 @@ def test_memory_has_a_block_of_permuted_scores_in_it():
     """Which grows no more when it has the most scores that a block may have."""
     few, more, most, many = (
         explain("ridge_classifier", 24, 7, n_spheres=5000, n_jobs=1, n_permutations=n).memory_bytes
-        for n in (0, 10, 1000, 4000)
+        for n in (0, 10, 8000, 16000)
     )
-    assert more - few == BYTES_OF_NULL * 10 * 5000
+    assert more - few == BYTES_OF_NULL * 10 * CENTRES_A_THREAD
     assert most - few == many - few == BYTES_OF_NULL * LARGEST_NULL
 
 

@@ -146,7 +146,7 @@ def explain(
     dtype = np.dtype(matrix_dtype(analysis, np.float32))
     n_scores = len(analysis.scoring.names)
     n_results = 8 * len(analysis.folds) * n_scores
-    block = min(int(n_spheres), most_centres(n_scores, int(n_permutations)))
+    block = min(int(n_spheres), most_centres(threads, n_scores, int(n_permutations)))
     return Explanation(
         analysis.engine,
         len(analysis.folds),

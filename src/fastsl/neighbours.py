@@ -145,7 +145,7 @@ class Spheres:
         Their rows in the data matrix are whole segments of so many rows of the matrix of all voxels, in the same
         order: what is summed by segments (:func:`fastsl.decoders.segment_of`) is the same to the last bit.
         """
-        _, _, exact, wide, *_ = self._search
+        _, _, _, exact, wide, *_ = self._search
         if len(self) * max(len(exact), len(wide)) > _MEMBERS_A_VOXEL * self.n_voxels:
             return self._inside
         touched = np.zeros(-(-self.n_voxels // segment), bool)
@@ -161,7 +161,7 @@ class Spheres:
     def within(self, part: NDArray[np.bool_]) -> "Spheres":
         """The same spheres on the data matrix of the voxels of ``part``, which has all that are in any of them."""
         n_voxels = int(np.count_nonzero(part))
-        return replace(self, n_voxels=n_voxels, _inside=part, _search=(*_number_rows(part), *self._search[2:]))
+        return replace(self, n_voxels=n_voxels, _inside=part, _search=(*_number_rows(part), *self._search[3:]))
 
     def sizes(self) -> NDArray[np.int64]:
         """Count the voxels of every sphere, shape (n_centres,), without listing them."""
@@ -174,7 +174,7 @@ class Spheres:
 
     def _list(self, centres: NDArray[np.float64], *rows: NDArray[Any]) -> None:
         """Count or list what is around ``centres``: see :func:`fastsl._kernels.spheres.list_members`."""
-        box, tables = self._search[:2], self._search[2:]
+        box, tables = self._search[:3], self._search[3:]
 
         def work(part: slice) -> None:
             _kernels.list_members(part.start, part.stop, *box, centres, *tables, *rows)
@@ -261,13 +261,20 @@ def _check_centres(centres: ArrayLike | None, mask: NDArray[np.bool_]) -> NDArra
     return np.ascontiguousarray(given, dtype=None if given.dtype.kind == "i" else np.float64)
 
 
-def _number_rows(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Row in the data matrix of each voxel of the box around the mask, -1 outside of it; the box's first voxel."""
+def _number_rows(inside: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Where the voxels of the box around the mask are in the data matrix, and the box's first voxel.
+
+    The first row (nx, ny) of each line along the last axis, and the place (nx, ny, nz) in that line of each voxel of
+    the mask, -1 of all others. Of int16 they take half the memory of rows: 28 MB less of a 0.8 mm brain.
+    """
     along = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     inside = inside[tuple(slice(places[0], places[-1] + 1) for places in along)]
-    row_of = np.full(inside.shape, -1, np.int32)
-    row_of[inside] = np.arange(np.count_nonzero(inside), dtype=np.int32)
-    return row_of, np.array([places[0] for places in along])
+    place_in = np.cumsum(inside, axis=2, dtype=np.int16 if inside.shape[2] < 2**15 else np.int32)
+    counts = place_in[:, :, -1].astype(np.int32)
+    place_in -= 1
+    place_in[~inside] = -1
+    line = (np.cumsum(counts, dtype=np.int32) - counts.ravel()).reshape(counts.shape)
+    return line, place_in, np.array([places[0] for places in along])
 
 
 def _are_whole(points: NDArray[Any]) -> bool:

@@ -11,7 +11,7 @@ from fastsl._runtime.jit import helper, kernel
 
 
 @helper
-def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, levels):
+def _sphere(line, place_in, corner, centre, exact, wide, A, limit, shared_by, out, levels):
     """Write the rows of one sphere to ``out`` in rising order (only count where ``out`` is empty); return how many.
 
     A centre on the grid uses the table ``exact`` of offsets, which was computed once: the same shape everywhere. A
@@ -26,10 +26,9 @@ def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, level
     x_0, y_0, z_0 = int(nearest[0]) - corner[0], int(nearest[1]) - corner[1], int(nearest[2]) - corner[2]
     for k in range(offsets.shape[0]):
         x, y, z = x_0 + offsets[k, 0], y_0 + offsets[k, 1], z_0 + offsets[k, 2]
-        if x < 0 or y < 0 or z < 0 or x >= row_of.shape[0] or y >= row_of.shape[1] or z >= row_of.shape[2]:
+        if x < 0 or y < 0 or z < 0 or x >= place_in.shape[0] or y >= place_in.shape[1] or z >= place_in.shape[2]:
             continue
-        row = row_of[x, y, z]
-        if row < 0:
+        if place_in[x, y, z] < 0:
             continue
         if not on_grid:
             squared = 0.0
@@ -41,7 +40,7 @@ def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, level
             if squared > limit * limit:
                 continue
         if out.size:
-            out[n] = row
+            out[n] = line[x, y] + place_in[x, y, z]
         if levels.size:
             levels[n] = shared_by[place, k] if on_grid else 0
         n += 1
@@ -50,14 +49,15 @@ def _sphere(row_of, corner, centre, exact, wide, A, limit, shared_by, out, level
 
 @kernel
 def list_members(
-    first, last, row_of, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts
+    first, last, line, place_in, corner, centres, exact, wide, A, limit, shared_by, indptr, indices, levels, counts
 ):
     """Sphere sizes ``counts[c]``, and members ``indices[indptr[c]:indptr[c + 1]]`` where that has room for them.
 
-    ``row_of`` is of the box around the mask that begins at the voxel ``corner``; ``centres`` (n_centres, 3) are float64
+    A voxel's row in the data matrix is ``line[x, y] + place_in[x, y, z]``, of the box around the mask that begins at
+    the voxel ``corner``; places of voxels outside the mask are negative. ``centres`` (n_centres, 3) are float64
     voxel coordinates; those from ``first`` to ``last - 1`` are looked at. Called twice: without room, to count, then
     to fill. One kernel for both, because each takes a second to compile.
     """
     for c in range(first, last):
         out, levels_of = indices[indptr[c] : indptr[c + 1]], levels[indptr[c] : indptr[c + 1]]
-        counts[c] = _sphere(row_of, corner, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
+        counts[c] = _sphere(line, place_in, corner, centres[c], exact, wide, A, limit, shared_by, out, levels_of)
