@@ -8,7 +8,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 import naive
 from fastsl._kernels import lapack
 from fastsl._kernels.block import Block
-from fastsl._kernels.lda_svd import lda_svd
+from fastsl._kernels.discriminant import allocate_space
+from fastsl._kernels.lda_svd import _solve_by_square, lda_svd
 from fastsl._runtime.launch import kernel_threads
 from fastsl.decoders.lda import LOST_PER_CLASS, class_folds
 from fastsl.folds import Folds
@@ -138,6 +139,89 @@ def test_degenerate_data_equal_scikit_learn(change, n_voxels):
     assert_close(out[0], by_definition(X[:, :n_voxels].astype(float), LABELS[3], scikit_scores))
 
 
+RUNS = EVERY // 8
+
+
+def standardise_runs(X):
+    for run in range(3):
+        own = X[run == RUNS].astype(float)
+        X[run == RUNS] = (own - own.mean(axis=0)) / own.std(axis=0)
+
+
+def remove_confounds(X):
+    """Two courses of time that have nothing to do with runs or classes."""
+    confounds = np.random.default_rng(7).standard_normal((N_SAMPLES, 2))
+    X -= (confounds @ np.linalg.lstsq(confounds, X.astype(float), rcond=None)[0]).astype(np.float32)
+
+
+@every_number
+@pytest.mark.parametrize("n_voxels", [12, 15, 17, 40])
+@pytest.mark.parametrize("change", [standardise_runs, remove_confounds], ids=lambda change: change.__name__)
+def test_what_the_samples_have_in_common_is_left_out(n_classes, n_voxels, change):
+    X, y = make_data(seed=6), LABELS[n_classes]
+    change(X)
+    out, status = launch(X, y, spheres=[np.arange(n_voxels)])
+    assert status[0] == 0
+    assert_close(out[0], by_definition(X[:, :n_voxels].astype(float), y, scikit_scores))
+
+
+def centred(X, y, samples):
+    """R of :mod:`fastsl._kernels.lda_svd`, class after class."""
+    order = samples[np.argsort(y[samples], kind="stable")]
+    R = X[order].astype(float)
+    for k in np.unique(y):
+        R[y[order] == k] -= R[y[order] == k].mean(axis=0)
+    return R / (R.std(axis=0) * np.sqrt(len(R)))
+
+
+def solve_by_square(R, y, V, tol=1e-4):
+    packed, _ = class_folds(y, FOLDS, None)
+    indptr, indices = np.array([0, R.shape[1]]), np.arange(R.shape[1], dtype=np.int32)
+    X = np.zeros((R.shape[1], N_SAMPLES), np.float32)
+    block = Block(X, np.zeros(R.shape[1]), indptr, indices, np.inf, 0, 1, np.arange(1))
+    return _solve_by_square(R.copy(), packed, 0, tol, allocate_space(block, packed, 0), V)
+
+
+@pytest.mark.parametrize("change", [lambda X: None, standardise_runs, remove_confounds, duplicate_samples])
+@pytest.mark.parametrize("n_voxels", [6, 15, 40])
+def test_a_factor_serves_whatever_is_zero(change, n_voxels):
+    """Also what no factor of R R' or R'R alone can; V diag(sigma)^-2 V' over the sigma above tol, without them."""
+    X, y = make_data(seed=8), LABELS[3]
+    change(X)
+    R = centred(X[:, :n_voxels], y, EVERY[8:])
+    V = np.random.default_rng(0).standard_normal((2, n_voxels))
+    _, sigma, right = np.linalg.svd(R, full_matrices=False)
+    kept = sigma > 1e-4
+    expected = V @ (right[kept].T / sigma[kept] ** 2) @ right[kept]
+    assert solve_by_square(R, y, V) == 0
+    assert_close(V, expected)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "tol", "serves"),
+    [
+        (1e-2, 1e-4, True),
+        (1e-3, 1e-4, False),  # too near to the 9e-6 that it must be told from
+        (2e-4, 1e-4, False),  # too small to be squared
+        (9e-5, 1e-4, False),  # too near to tol
+        (3e-5, 1e-4, True),  # zero
+        (1e-2, 1e-12, False),  # but 9e-6 is none
+        (9e-3, 1e-2, False),
+        (1e-3, 1e-2, True),
+    ],
+)
+def test_what_is_neither_zero_nor_large_is_no_matter_for_a_factor(smallest, tol, serves):
+    U, sigma, right = np.linalg.svd(centred(make_data(seed=9), LABELS[3], EVERY[8:]), full_matrices=False)
+    sigma[11:] = smallest, 9e-6, 0, 0, 0
+    V = np.random.default_rng(0).standard_normal((2, 40))
+    before, kept = V.copy(), sigma > tol
+    assert solve_by_square((U * sigma) @ right, LABELS[3], V, tol) == (0 if serves else 1)
+    if serves:
+        assert_close(V, before @ (right[kept].T / sigma[kept] ** 2) @ right[kept])
+    else:
+        np.testing.assert_array_equal(V, before)
+
+
 @every_number
 def test_means_far_from_zero_change_nothing(n_classes):
     X, y = make_data(seed=4), LABELS[n_classes]
@@ -178,3 +262,22 @@ def test_singular_vectors_put_the_matrix_together_again(call, shape):
     np.testing.assert_allclose((U * sigma) @ V, B, rtol=0, atol=1e-13)
     np.testing.assert_allclose(U.T @ U, np.eye(small), rtol=0, atol=1e-13)
     np.testing.assert_allclose(V @ V.T, np.eye(small), rtol=0, atol=1e-13)
+
+
+@nb.njit
+def _call_pivoted_cholesky(A, limit, order):
+    return lapack.pivoted_cholesky(A, limit, order)
+
+
+@pytest.mark.parametrize("call", [_call_pivoted_cholesky, lapack.pivoted_cholesky], ids=["compiled", "plain"])
+@pytest.mark.parametrize(("n", "rank"), [(1, 1), (9, 9), (9, 4), (70, 66), (5, 0)])
+def test_pivots_tell_the_rank(call, n, rank):
+    B = np.random.default_rng(5).standard_normal((n, rank)) * np.geomspace(1, 1e-3, max(rank, 1))[:rank]
+    S = B @ B.T
+    A, order = np.triu(S) + np.tril(np.full((n, n), 7.0), -1), np.full(n, -1, np.int32)
+    assert call(A, 1e-12, order) == rank
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    np.testing.assert_array_equal(np.tril(A, -1), np.tril(np.full((n, n), 7.0), -1))
+    R = np.triu(A)[:rank]
+    np.testing.assert_allclose(R.T @ R, S[np.ix_(order, order)], rtol=0, atol=1e-12)
+    assert (np.diff(R.diagonal()) <= 1e-15).all()

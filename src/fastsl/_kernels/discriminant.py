@@ -41,13 +41,13 @@ class Space(NamedTuple):
 
 
 @helper
-def allocate_space(block, folds):
-    """Work space for the spheres of a block."""
+def allocate_space(block, folds, features_below):
+    """Work space for the spheres of a block; with fewer voxels than ``features_below`` no matrix has samples' order."""
     n, largest, order = block.X.shape[1], 1, 1
     for b in block.order:
         p = block.indptr[b + 1] - block.indptr[b]
         largest = max(largest, p)
-        order = max(order, p if p < block.features_below else n + folds.most + 1)
+        order = max(order, p if p < features_below else n + folds.most + 1)
     return Space(
         np.empty((n + 1) * largest),
         np.empty((n + folds.most + 1) * largest),

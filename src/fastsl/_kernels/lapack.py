@@ -77,6 +77,7 @@ _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
 _dsymv = _fortran("cython_blas", "dsymv", "cidaiaidai")
 _dtrmm = _fortran("cython_blas", "dtrmm", "cccciidaiai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
+_dpstrf = _fortran("cython_lapack", "dpstrf", "ciaiaada")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
 _dgesdd = _fortran("cython_lapack", "dgesdd", "ciiaiaaiaiaia")
 _dsyevd = _fortran("cython_lapack", "dsyevd", "cciaiaaiai")
@@ -204,6 +205,42 @@ def cholesky(A, m):
 def _cholesky_compiled(A, m):
     def implementation(A, m):
         return _dpotrf((_LOWER, m, A, A.shape[1]))
+
+    return implementation
+
+
+def pivoted_cholesky(A, limit, order):
+    """``A[order][:, order] = R.T @ R`` in place, from the upper triangle of A, pivots falling; ``order`` is int32.
+
+    Ends with the rank, which it returns, where all that is left of the diagonal is ``limit`` or less. The rows of R
+    below that are not defined.
+    """
+    S = np.triu(A) + np.triu(A, 1).T
+    order[:] = np.arange(len(A))
+    R, rank = np.zeros_like(S), 0
+    while rank < len(A):
+        left = S.diagonal()[order[rank:]]
+        k = rank + left.argmax()
+        if not left.max() > limit:
+            break
+        order[[rank, k]] = order[[k, rank]]
+        R[:, [rank, k]] = R[:, [k, rank]]
+        R[rank, rank:] = S[order[rank], order[rank:]] / np.sqrt(left.max())
+        S[np.ix_(order[rank:], order[rank:])] -= np.outer(R[rank, rank:], R[rank, rank:])
+        rank += 1
+    rows, columns = np.triu_indices(len(A))
+    A[rows, columns] = R[rows, columns]
+    return rank
+
+
+@overload(pivoted_cholesky)
+def _pivoted_cholesky_compiled(A, limit, order):
+    def implementation(A, limit, order):
+        n, rank = A.shape[0], np.empty(1, np.int32)
+        _dpstrf((_LOWER, n, A, n, order, rank, limit, np.empty(2 * n)))
+        for i in range(n):
+            order[i] -= 1  # LAPACK counts from 1
+        return rank[0]
 
     return implementation
 

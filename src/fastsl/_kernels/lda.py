@@ -173,7 +173,7 @@ def lda_fixed(block, folds, gamma, out, status):
 @over_spheres
 def lda_auto(block, folds, out, status):
     """As :func:`lda_fixed`, with the shrinkage that Ledoit and Wolf choose for each class of each fold."""
-    few, space = scatter_space(block, folds), allocate_space(block, folds)
+    few, space = scatter_space(block, folds), allocate_space(block, folds, block.features_below)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
