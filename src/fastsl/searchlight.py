@@ -313,9 +313,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             When the checkpoint cannot be written.
         """
         threads = resolve_n_jobs(self.n_jobs, max_threads())
-        check_radius(self.radius)
-        _check_verbose(self.verbose)
-        _check_flag(self.standardize, "standardize")
+        self._check_numbers()
         part = WHOLE if shard is None else Shard.parse(shard)
         checkpoint = _open_checkpoint(self.checkpoint)
         significance = self._significance(shard is not None)
@@ -339,7 +337,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
         first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
-        of = "" if shard is None else f", of which shard {part} has {stop - first}"
+        of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
         progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
@@ -354,8 +352,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             warn_of_chance(analysis)
             geometry = {"mask": inside, "centres": spheres.centres, "process_mask": process_mask.inside}
             rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
-            test = significance.ingredients(self.random_state)
-            words = ingredients(X, analysis, keep, **geometry, **rest, **test)
+            words = ingredients(X, analysis, keep, **geometry, **rest, **significance.ingredients(self.random_state))
         if self.standardize:
             standardize_groups(X, analysis.groups)
         give_back()
@@ -379,6 +376,12 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         if self._keeps_images:
             _ = self.scores_  # now it is in vars(self), where nilearn looks for what fit has made
         return self
+
+    def _check_numbers(self) -> None:
+        check_radius(self.radius)
+        if not isinstance(self.verbose, int | np.integer):
+            raise TypeError(f"verbose must be an integer (0 is silent), got {self.verbose!r}.")
+        _check_flag(self.standardize, "standardize")
 
     def _what_to_keep(self, is_part: bool) -> Keep:
         _check_flag(self.keep_confusion, "keep_confusion")
@@ -453,8 +456,3 @@ def _recording(
     if checkpoint is None:
         return nullcontext()
     return checkpoint.recording(manifest, analysis.layout, process_mask.inside, process_mask.grid.affine)
-
-
-def _check_verbose(verbose: Any) -> None:
-    if not isinstance(verbose, int | np.integer):
-        raise TypeError(f"verbose must be an integer (0 is silent), got {verbose!r}.")
