@@ -265,7 +265,7 @@ def _number_rows(inside: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any],
     """Where the voxels of the box around the mask are in the data matrix, and the box's first voxel.
 
     The first row (nx, ny) of each line along the last axis, and the place (nx, ny, nz) in that line of each voxel of
-    the mask, -1 of all others. Of int16 they take half the memory of rows: 28 MB less of a 0.8 mm brain.
+    the mask, -1 of all others. Of int16 they take half the memory of rows: 14 MB less of a 0.8 mm brain.
     """
     along = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     inside = inside[tuple(slice(places[0], places[-1] + 1) for places in along)]
