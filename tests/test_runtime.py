@@ -325,8 +325,9 @@ def test_an_error_in_a_part_reaches_the_caller(n_threads):
 
 
 FORK = """
-    import os, threading, warnings
+    import os, signal, threading, warnings
     import numpy as np
+    from threadpoolctl import threadpool_info, threadpool_limits
     from fastsl import search_light, sphere_neighbours
     from fastsl._runtime.launch import kernel_threads
 
@@ -335,31 +336,64 @@ FORK = """
     def work():
         return search_light(X, y, "ridge_classifier", sphere_neighbours(mask, np.eye(4), 2), cv=2, n_jobs=2)
 
+    def blas():
+        return {{one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}}
+
+    def fork():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # a child that waits for threads which it has not
+            os._exit(7 if np.array_equal(work(), before) and (blas() == own or {forks} == "while searching") else 8)
+        print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
     def hold():
         with kernel_threads(1):
             held.set()
             done.wait()
 
-    before, held, done = work(), threading.Event(), threading.Event()
-    other = threading.Thread(target=hold)
-    if {while_another_searches}:
+    warnings.simplefilter("ignore")  # of forking with threads, which is what we are here for
+    threadpool_limits(2, user_api="blas")
+    before, own, held, done = work(), blas(), threading.Event(), threading.Event()
+    if {forks} == "while searching":
+        with kernel_threads(2):
+            work()
+            fork()
+    elif {forks} == "while another searches":
+        other = threading.Thread(target=hold)
         other.start()
         held.wait()
-    warnings.simplefilter("ignore")  # of forking with threads, which is what we are here for
-    child = os.fork()
-    if child == 0:
-        os._exit(7 if np.array_equal(work(), before) else 8)
-    print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    done.set()
-    print("parent found the same:", np.array_equal(work(), before))
+        fork()
+        done.set()
+        other.join()
+    else:
+        fork()
+    print("parent found the same:", np.array_equal(work(), before), blas() == own)
 """
 
 
 @needs_fork
-@pytest.mark.parametrize("while_another_searches", [False, True])
-def test_a_child_forked_after_a_search_finds_the_same(while_another_searches):
-    printed = run_python(FORK.format(while_another_searches=while_another_searches)).stdout
-    assert printed.splitlines() == ["child ended with 7", "parent found the same: True"]
+@pytest.mark.parametrize("forks", ["after searching", "while searching", "while another searches"])
+def test_a_forked_child_finds_the_same(forks):
+    printed = run_python(FORK.format(forks=repr(forks))).stdout
+    assert printed.splitlines() == ["child ended with 7", "parent found the same: True True"]
+
+
+def test_a_thread_goes_on_when_the_main_one_has_ended():
+    """And no new thread can be started."""
+    code = """
+        import threading, time
+        import numpy as np
+        from fastsl import search_light, sphere_neighbours
+
+        def work():
+            threading.main_thread().join()
+            X, y = np.random.default_rng(0).standard_normal((20, 1000)), np.tile([0, 1], 10)
+            neighbours = sphere_neighbours(np.ones((10, 10, 10)), np.eye(4), 2)
+            print(len(search_light(X, y, "ridge_classifier", neighbours, cv=2, n_jobs=2)), flush=True)
+
+        threading.Thread(target=work).start()
+    """
+    assert run_python(code).stdout.split() == ["1000"]
 
 
 CONCURRENT = """

@@ -12,7 +12,7 @@ from sklearn.utils import ClassifierTags, InputTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
-from fastsl._runtime.launch import max_threads
+from fastsl._runtime.launch import kernel_threads, max_threads
 from fastsl._runtime.memory import give_back
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
 from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
@@ -336,13 +336,14 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
-        first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
+        with kernel_threads(threads):
+            first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
+            # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
+            needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
         of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
         progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
         progress.say(f"{analysis.engine}; {threads} threads", level=2)
         progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
-        # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
-        needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
         if not np.array_equal(needed, inside):
             spheres = spheres.within(needed)
             progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)

@@ -1,12 +1,13 @@
 """On which threads kernels run: a chosen number of them, each with a share of the work and BLAS to itself."""
 
+import contextlib
 import functools
 import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -26,12 +27,17 @@ class _Team(NamedTuple):
 
 _team: ContextVar[_Team | None] = ContextVar("team", default=None)
 _holding_blas = threading.RLock()
+_held: list[threadpoolctl.threadpool_limits] = []
 
 
 def _forget_other_threads() -> None:
-    """Free the lock in a forked child: a thread that held it is not there to give it back."""
+    """In a forked child, where no other thread is: none is left to give back what it held, or to take a part."""
     global _holding_blas
     _holding_blas = threading.RLock()
+    if _held and _team.get() is None:  # another thread's: the one that forked searches nothing
+        _held[0].restore_original_limits()
+    _held.clear()
+    _team.set(None)
 
 
 if hasattr(os, "register_at_fork"):
@@ -62,12 +68,15 @@ def kernel_threads(n_threads: int) -> Iterator[None]:
     all threads. A second Python thread waits: one of them would give BLAS its threads back while the other computes.
     """
     pool = ThreadPoolExecutor(max(1, n_threads - 1), initializer=_hold_blas)
-    with _holding_blas, _loaded_blas().limit(limits=1), pool:
-        before = _team.set(_Team(n_threads, pool))
+    with _holding_blas, _loaded_blas().limit(limits=1) as limits, pool:
+        before = _team.get()
+        _held.append(limits)
+        _team.set(_Team(n_threads, pool))
         try:
             yield
         finally:
-            _team.reset(before)
+            _team.set(before)
+            del _held[-1:]  # empty in a child that was forked meanwhile
 
 
 def _parts(n: int, fewest: int, n_threads: int) -> Iterator[slice]:
@@ -110,8 +119,12 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
 
 def _together(work_on: Callable[[], None], waiting: deque[slice], n_threads: int, others: ThreadPoolExecutor) -> None:
     """Work on with ``n_threads - 1`` others; an error ends what is waiting, and is raised when all have ended."""
-    working = [others.submit(work_on) for _ in range(n_threads - 1)]
+    working: list[Future[None]] = []
     try:
+        # No thread can be started where the interpreter is about to end, or a limit of the system is reached.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(n_threads - 1):
+                working.append(others.submit(work_on))
         work_on()
     finally:
         waiting.clear()
