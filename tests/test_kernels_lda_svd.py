@@ -222,6 +222,16 @@ def test_what_is_neither_zero_nor_large_is_no_matter_for_a_factor(smallest, tol,
         np.testing.assert_array_equal(V, before)
 
 
+@pytest.mark.parametrize("zero", [1e-8, 9e-6, 3e-5])
+def test_a_difference_along_what_is_zero_leaves_nothing(zero):
+    U, sigma, right = np.linalg.svd(centred(make_data(seed=10), LABELS[3], EVERY[8:]), full_matrices=False)
+    sigma[11:] = 0.05, zero, 0, 0, 0
+    V = np.random.default_rng(0).standard_normal((2, 40)) + 1000.0 * right[12]
+    expected = V @ (right[:12].T / sigma[:12] ** 2) @ right[:12]
+    assert solve_by_square((U * sigma) @ right, LABELS[3], V) == 0
+    assert_close(V, expected, 1e-10)
+
+
 @every_number
 def test_means_far_from_zero_change_nothing(n_classes):
     X, y = make_data(seed=4), LABELS[n_classes]

@@ -13,9 +13,12 @@ the vectors N that it takes to zero,
     P = R' H^-2 R,    H = R R' + N N'
 
 N are the averages over each class, which R has subtracted, and whatever else the training samples have in common: runs
-that were standardised, confounds that were removed. These are zero to the rounding of the data only, and are made
-longer, so that H^-2 leaves nothing of them.
-Squaring loses the small sigma (relative error 1e-16 / sigma^2), so elsewhere R itself is decomposed.
+that were standardised, confounds that were removed. These are zero to the rounding of the data only, so that H^-1 is
+taken of what is orthogonal to them.
+
+Squaring loses the small sigma (relative error 1e-16 / sigma^2); a solution is therefore corrected once by what R itself
+leaves of it (Bjorck 1987, Linear Algebra Appl 88:31, corrected seminormal equations). Where that is not enough, R is
+decomposed.
 """
 
 import numpy as np
@@ -25,6 +28,7 @@ from fastsl._kernels.lapack import (
     add_syrk,
     cholesky,
     cholesky_solve,
+    multiply,
     pivoted_cholesky,
     singular_vectors,
     syrk,
@@ -35,18 +39,15 @@ from fastsl._kernels.rows import add, cut, dot
 from fastsl._kernels.waist import mirror
 from fastsl._runtime.jit import helper
 
-#: Where a sigma^2 is below this part of the sum of all of them, R itself is decomposed, in six times the time.
-#: Measured against scikit-learn (257 voxels, 100 training samples): with the smallest at 4e-7 squaring moves scores by
-#: 2e-11 of the largest one, at 2e-8 by 3e-10, at 4e-9 by 6e-10, at 1e-10 by 2e-7. Noise smoothed with a sigma of 1,
-#: 1.5, 2 and 3 voxels has 3e-5, 6e-7, 2e-8 and 3e-11.
+#: Where a sigma^2 is below this part of the sum of all of them, R itself is decomposed, in six times the time. Measured
+#: against singular values (random data of 22 to 100 training samples, 40 to 257 voxels): with the smallest at 1e-6
+#: solutions are wrong by 1e-13 of the largest, at 1e-8 by 2e-12; beside zeros by 2e-12 and 2e-11. Noise smoothed with a
+#: sigma of 1, 1.5, 2 and 3 voxels has 3e-5, 6e-7, 2e-8 and 3e-11.
 _SAFE_TO_SQUARE = 1e-8
-#: The same where others are zero, and rounding of these counts too: with the smallest at 1e-7 scores of random data are
-#: wrong by up to 7e-10, at 3e-8 by 2e-9.
-_SAFE_BESIDE_ZERO = 1e-7
-#: The squares of what is taken for zero add up to less than this part of every other, or R itself is decomposed.
-#: Measured (257 voxels, 100 training samples): with 3e-9 scores are wrong by 7e-14 of the largest one, with 3e-7 by
-#: 2e-11, 3e-6 by 5e-10, 3e-5 by 9e-9. Runs that were standardised leave 1e-15 of the sum of all, in float32 5e-13 each.
-_NEGLIGIBLE = 3e-6
+#: The squares of what is taken for zero add up to less than this part of every other, or R itself is decomposed: 5e-7
+#: and 1e-5 leave 1e-12 and 4e-12, also where classes differ a hundred times as much along the zeros. Runs that were
+#: standardised leave 1e-15 of the sum of all, in float32 5e-13 each.
+_NEGLIGIBLE = 1e-5
 
 
 @helper
@@ -102,14 +103,13 @@ def _factor(H, limit):
 
 
 @helper
-def _add_null_vectors(H, limit, weight, least, C):
-    """Add ``weight`` N N' to H, from its lower triangle to its upper one, N all vectors with v' H v below ``limit``.
+def _null_vectors(H, limit, C):
+    """Orthonormal rows v with v' H v below ``limit``, from the lower triangle of H; C is for work.
 
-    C is for work. Returns the sum of all v' H v; infinite where there is no such v, or no more than ``least`` others. A
-    sample that the pivots leave out is the combination H_11^-1 H_12 of those that they took, and the difference is such
-    a vector.
+    A sample that the pivots leave out is the combination H_11^-1 H_12 of those that they took, and the difference is
+    such a vector.
     """
-    m, order, total = H.shape[0], np.empty(H.shape[0], np.int32), 0.0
+    m, order = H.shape[0], np.empty(H.shape[0], np.int32)
     for i in range(m):
         for j in range(i + 1):
             C[j, i] = H[i, j]
@@ -118,8 +118,6 @@ def _add_null_vectors(H, limit, weight, least, C):
     for t in range(m - rank):
         for i in range(rank):
             N[t, i] = H[max(order[rank + t], order[i]), min(order[rank + t], order[i])]
-    if not least < rank < m:
-        return np.inf
     cholesky_solve(C, rank, N, m - rank)
     for t in range(m - rank):
         for i in range(m):
@@ -128,15 +126,41 @@ def _add_null_vectors(H, limit, weight, least, C):
         for i in range(m):
             N[t, i] = row[i]
         _make_orthonormal(N, t)
-        total += _quadratic(H, N[t])
+    return N
+
+
+@helper
+def _improve(N, H, C):
+    """Take from the rows of N what H + N N' solves of H N: a step of Newton's for the space that H takes to zero.
+
+    Reads the lower triangle of H; C is for work. Returns the sum of v' H v, and 1 where there is no factor.
+    """
+    q, m = N.shape
+    step, total = np.empty((q, m)), 0.0
     for i in range(m):
-        for j in range(i):
-            H[j, i] = H[i, j]
-    for t in range(m - rank):
-        for i in range(m):
-            N[t, i] *= np.sqrt(weight)
-    add_syrk(N, H)
-    return total
+        for j in range(i + 1):
+            C[j, i] = H[i, j]
+            C[i, j] = H[i, j]
+    multiply(N, C, step)
+    for t in range(q):
+        total += dot(N[t], step[t])
+    _project(N, step)
+    add_syrk(N, C)
+    if cholesky(C, m) != 0:
+        return total, 1
+    cholesky_solve(C, m, step, q)
+    for t in range(q):
+        add(-1.0, step[t], N[t])
+        _make_orthonormal(N, t)
+    return total, 0
+
+
+@helper
+def _project(N, rows):
+    """Take from ``rows`` what they have of the rows of N."""
+    for row in rows:
+        for v in N:
+            add(-dot(v, row), v, row)
 
 
 @helper
@@ -151,12 +175,28 @@ def _make_orthonormal(N, t):
 
 
 @helper
-def _quadratic(H, v):
-    """v' H v from the lower triangle."""
-    total = 0.0
-    for i in range(v.shape[0]):
-        total += v[i] * (2.0 * dot(H[i, :i], v[:i]) + H[i, i] * v[i])
-    return total
+def _solve(H, R, N, x, residual):
+    """x -> H^-1 x in place, for what of R R' is orthogonal to N, corrected once by b - R R' x."""
+    m, p = R.shape
+    back = np.empty(p)
+    _project(N, x)
+    for t in range(x.shape[0]):
+        for i in range(m):
+            residual[t, i] = x[t, i]
+    cholesky_solve(H, m, x, x.shape[0])
+    _project(N, x)
+    for t in range(x.shape[0]):
+        for q in range(p):
+            back[q] = 0.0
+        for i in range(m):
+            add(x[t, i], R[i], back)
+        for i in range(m):
+            residual[t, i] -= dot(R[i], back)
+    _project(N, residual)
+    cholesky_solve(H, m, residual, x.shape[0])
+    for t in range(x.shape[0]):
+        add(1.0, residual[t], x[t])
+    _project(N, x)
 
 
 @helper
@@ -168,25 +208,55 @@ def _solve_by_square(R, folds, fold, tol, space, V):
         H = cut(space.A, p, p)
         syrk(R, H)
         if _factor(H, limit) == 0:
-            cholesky_solve(H, p, V, V.shape[0])
+            _solve_voxels(H, R, V)
             return 0
-    H, rows = cut(space.A, m, m), cut(space.rows, V.shape[0], m)
+    H, N = cut(space.A, m, m), np.empty((0, m))
     _square_of_samples(R, folds, fold, H)
     if _factor(H, limit) != 0:
-        zero = _add_null_vectors(H, limit, float(p), k, cut(space.C, m, m))
-        if not zero < 0.5 * tol**2 or _factor(H, max(limit, _SAFE_BESIDE_ZERO * p, zero / _NEGLIGIBLE)) != 0:
+        C = cut(space.C, m, m)
+        N = _null_vectors(H, limit, C)
+        if not 0 < N.shape[0] < m - k:
             return 1
+        zero, code = _improve(N, H, C)
+        if code != 0 or not zero < 0.5 * tol**2:
+            return 1
+        for i in range(m):
+            for j in range(i):
+                H[j, i] = H[i, j]
+        add_syrk(N, H)
+        if _factor(H, max(limit, zero / _NEGLIGIBLE)) != 0:
+            return 1
+    x, residual = np.empty((V.shape[0], m)), np.empty((V.shape[0], m))
     for t in range(V.shape[0]):
         for i in range(m):
-            rows[t, i] = dot(R[i], V[t])
-    cholesky_solve(H, m, rows, V.shape[0])
-    cholesky_solve(H, m, rows, V.shape[0])
+            x[t, i] = dot(R[i], V[t])
+    _solve(H, R, N, x, residual)
+    _solve(H, R, N, x, residual)
     for t in range(V.shape[0]):
         for q in range(p):
             V[t, q] = 0.0
         for i in range(m):
-            add(rows[t, i], R[i], V[t])
+            add(x[t, i], R[i], V[t])
     return 0
+
+
+@helper
+def _solve_voxels(H, R, V):
+    """V -> H^-1 V in place, H a factor of R'R, corrected once by v - R'R v."""
+    m, p = R.shape
+    residual, along = np.empty(V.shape), np.empty(m)
+    for t in range(V.shape[0]):
+        for q in range(p):
+            residual[t, q] = V[t, q]
+    cholesky_solve(H, p, V, V.shape[0])
+    for t in range(V.shape[0]):
+        for i in range(m):
+            along[i] = dot(R[i], V[t])
+        for i in range(m):
+            add(-along[i], R[i], residual[t])
+    cholesky_solve(H, p, residual, V.shape[0])
+    for t in range(V.shape[0]):
+        add(1.0, residual[t], V[t])
 
 
 @helper
@@ -209,7 +279,7 @@ def _solve_by_svd(R, tol, V):
 
 
 @helper
-def _project(weights, away, prior, tol):
+def _on_differences(weights, away, prior, tol):
     """Weights of means that are projected on the directions in which they differ.
 
     With B_jk = (m_j - c)' A (m_k - c) and w = sqrt(pi), the eigenvectors U of w_j B_jk w_k whose singular value is over
@@ -262,7 +332,7 @@ def _fold(Z, folds, fold, tol, lost, space, out):
     for t in range(nv):
         for q in range(p):
             weights[t, q] /= s[q]
-    if k > 2 and _project(weights, mean, folds.prior[first:last], tol) != 0:
+    if k > 2 and _on_differences(weights, mean, folds.prior[first:last], tol) != 0:
         return 1
     for t in range(nv):
         for i in folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]:

@@ -123,8 +123,7 @@ def _together(work_on: Callable[[], None], waiting: deque[slice], n_threads: int
     try:
         # No thread can be started where the interpreter is about to end, or a limit of the system is reached.
         with contextlib.suppress(RuntimeError):
-            for _ in range(n_threads - 1):
-                working.append(others.submit(work_on))
+            working.extend(others.submit(work_on) for _ in range(n_threads - 1))
         work_on()
     finally:
         waiting.clear()
