@@ -19,7 +19,7 @@ from sklearn.model_selection import (
 )
 
 from fastsl.analysis import plan_analysis
-from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
+from fastsl.folds import Folds, check_classes_are_known, check_groups, check_target, draw_folds, whole_sample
 
 N = 30
 LABELS = np.random.default_rng(0).permutation(np.repeat(["face", "house", "cat"], [12, 10, 8]))
@@ -168,13 +168,41 @@ NO_CV = "is no cross-validation: give an integer of at least 2, a splitter"
         ([([0, 1], [30])], "cv gave test sample 30 but there are 30 volumes, numbered from 0"),
         ([([0, -31], [2])], "cv gave train sample -31 but there are 30 volumes, numbered from 0"),
         (31, "n_splits=31"),
-        (LeaveOneGroupOut(), "'groups' parameter should not be None"),
-        (GroupKFold(2), "'groups' parameter should not be None"),
+        (
+            LeaveOneGroupOut(),
+            r"cv=LeaveOneGroupOut\(\) needs groups: pass groups=, one entry a volume, such as the run",
+        ),
+        (GroupKFold(2), r"cv=GroupKFold\(.*\) needs groups: .* \(The 'groups' parameter should not be None\)\.$"),
     ],
 )
 def test_bad_cv(cv, message):
     with pytest.raises(ValueError, match=message):
         draw_folds(cv, LABELS)
+
+
+@pytest.mark.parametrize("labels", [GROUPS, np.array(list("abcdefghij"))[GROUPS]], ids=["numbers", "names"])
+def test_folds_that_test_no_class_that_they_trained_on_are_refused(labels):
+    folds = draw_folds(LeaveOneGroupOut(), labels, GROUPS)
+    message = (
+        r"no fold tests a class that it trained on \(fold 0 trains on .*, \.\.\. and tests (1|'b')\).*y .*groups.* cv "
+    )
+    with pytest.raises(ValueError, match=message):
+        check_classes_are_known(folds, labels)
+    with pytest.raises(ValueError, match=message):
+        plan_analysis(labels, N, "svc", groups=GROUPS, cv=LeaveOneGroupOut())
+
+
+def test_one_fold_that_tests_a_known_class_is_enough():
+    y = np.repeat([0, 1, 0], 10)
+    parts = np.split(np.arange(N), 3)
+    pairs = [(parts[0], parts[1]), (np.r_[parts[0], parts[1]], parts[2])]
+    assert len(plan_analysis(y, N, "svc", cv=pairs).folds) == 2
+    with pytest.raises(ValueError, match="no fold tests a class"):
+        plan_analysis(y, N, "svc", cv=pairs[:1])
+
+
+def test_values_that_no_fold_has_trained_on_are_what_a_regressor_is_for():
+    assert len(plan_analysis(GROUPS, N, "ridge", groups=GROUPS, cv=LeaveOneGroupOut()).folds) == 5
 
 
 @pytest.mark.parametrize(

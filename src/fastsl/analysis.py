@@ -12,7 +12,7 @@ from sklearn.base import is_classifier, is_regressor
 from fastsl.compiled import CompiledEngine
 from fastsl.decoders import find_decoder
 from fastsl.estimators import make_estimator, scores_itself
-from fastsl.folds import Folds, check_groups, check_target, draw_folds, whole_sample
+from fastsl.folds import Folds, check_classes_are_known, check_groups, check_target, draw_folds, whole_sample
 from fastsl.general import GeneralEngine, Question
 from fastsl.kept import Keep, PredictionRows, n_decisions
 from fastsl.layout import Layout
@@ -109,6 +109,8 @@ def plan_analysis(
         folds = whole_sample(n_samples)
     else:
         folds = draw_folds(cv, target, groups, classifier=classifier)
+        if classifier:
+            check_classes_are_known(folds, target)
     if keep is not None and keep.confusion and not classifier:
         raise ValueError(f"keep_confusion counts classes, but {name} is no classifier: leave it out.")
     decoder, reason = find_decoder(model, folds)

@@ -156,10 +156,18 @@ def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, cla
     with warnings.catch_warnings():
         if cv is None:
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        pairs = [
-            (_sample_numbers(train, n_samples, "train"), _sample_numbers(test, n_samples, "test"))
-            for train, test in splitter.split(np.zeros((n_samples, 1)), y, checked_groups)
-        ]
+        try:
+            splits = list(splitter.split(np.zeros((n_samples, 1)), y, checked_groups))
+        except ValueError as error:
+            if groups is None and "'groups' parameter should not be None" in str(error):
+                raise ValueError(
+                    f"cv={cv!r} needs groups: pass groups=, one entry a volume, such as the run "
+                    f"({str(error).rstrip('.')})."
+                ) from error
+            raise
+    pairs = [
+        (_sample_numbers(train, n_samples, "train"), _sample_numbers(test, n_samples, "test")) for train, test in splits
+    ]
     if cv is None and checked_groups is not None:
         warnings.warn(
             "groups are given but cv=None is 5-fold cross-validation, which ignores them; pass "
@@ -170,6 +178,28 @@ def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, cla
     if not pairs:
         raise ValueError(f"cv={cv!r} gave no split.")
     return Folds(n_samples, *zip(*pairs, strict=True))
+
+
+def check_classes_are_known(folds: Folds, y: NDArray[Any]) -> None:
+    """Refuse folds none of which tests a class that it trained on: every prediction would be wrong.
+
+    Raises
+    ------
+    ValueError
+        For these, as when the runs themselves are decoded and one run is left out.
+    """
+    if any(np.isin(y[test], y[train]).any() for train, test in folds):
+        return
+    train, test = (np.unique(y[samples]).tolist() for samples in (folds.train[0], folds.test[0]))
+    raise ValueError(
+        f"no fold tests a class that it trained on (fold 0 trains on {_some(train)} and tests {_some(test)}), so that "
+        "every prediction would be wrong: give y that varies within groups, or groups or cv whose folds have all "
+        "classes on both sides."
+    )
+
+
+def _some(labels: list[Any]) -> str:
+    return ", ".join(map(repr, labels[:3])) + (", ..." if len(labels) > 3 else "")
 
 
 def _is_pairs(cv: Any) -> bool:
