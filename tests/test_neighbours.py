@@ -364,6 +364,19 @@ def test_spheres_on_what_they_reach_are_the_same_spheres(shift, segment):
     np.testing.assert_array_equal(plan_spheres(mask, np.eye(4), 2.5).reached(segment), mask)
 
 
+@pytest.mark.parametrize(("radius", "single", "whole"), [(0, 1, 0), (1.9, 1, 0), (2, 0, 0), (6.9, 0, 0), (7, 0, 1)])
+def test_spheres_of_one_voxel_and_of_all_are_known_unlisted(radius, single, whole):
+    spheres = plan_spheres(np.ones((3, 3, 2)), np.diag([2, 3, 2, 1]), radius)  # corners are 7.5 mm apart
+    spheres_of_corners = plan_spheres(np.ones((2, 2, 2)), np.diag([2, 3, 6, 1]), radius)  # exactly 7 mm
+    assert spheres.are_single_voxels == spheres_of_corners.are_single_voxels == bool(single)
+    assert not spheres.are_whole_mask()
+    assert spheres_of_corners.are_whole_mask() == bool(whole)
+
+
+def test_a_sphere_between_voxels_is_no_single_voxel():
+    assert not plan_spheres(np.ones((3, 3, 3)), np.eye(4), 0.9, [[0.5, 0, 0]]).are_single_voxels
+
+
 def test_spheres_that_reach_nothing_leave_the_mask_as_it_is():
     spheres = plan_spheres(FULL, np.eye(4), 1.0, [[50.0, 0, 0]])
     np.testing.assert_array_equal(spheres.reached(), FULL)

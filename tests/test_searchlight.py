@@ -476,19 +476,54 @@ WARNED = {
     "superfluous groups": ({}, _image, GROUPS, "groups are given but cv=None is 5-fold"),
     "custom estimator": ({"estimator": _Centroid()}, _image, None, "custom estimator"),
     "small spheres": ({"min_voxels": 4}, _image, None, "min_voxels=4"),
+    "single voxels": (
+        {"radius": 2.0},
+        _image,
+        None,
+        "2 mm hold the centre voxel alone, since voxels are 3 x 3 x 3",
+    ),
+    "the whole mask": (
+        {"radius": 99.0},
+        _image,
+        None,
+        "99 mm hold the whole mask, all its 83 voxels of 3 x 3",
+    ),
+    "few permutations": (
+        {"n_permutations": 9},
+        _image,
+        None,
+        "no p value can be smaller than 1/10 = 0.1",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", WARNED)
 def test_a_warning_comes_once_and_points_at_the_line_of_the_user(case):
     changes, image, groups, message = WARNED[case]
-    searchlight = _searchlight(process_mask_img=_mask(), **changes)
+    searchlight = _searchlight(**{"process_mask_img": _mask(), **changes})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         searchlight.fit(image(), Y, groups)
     assert len(caught) == 1
     assert message in str(caught[0].message)
     assert Path(caught[0].filename).name == Path(__file__).name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"radius": 0.0},
+        {"radius": 3.0},
+        {"radius": 20.0},  # its diagonals are longer
+        {"radius": 99.0, "process_mask_img": _mask(np.arange(120).reshape(SHAPE) == 60)},
+        {"estimator": "RidgeClassifier", "n_permutations": 19},
+    ],
+    ids=str,
+)
+def test_what_may_be_meant_is_not_warned_of(changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _searchlight(**{"mask_img": _mask(np.ones(SHAPE)), **changes}).fit(_image(), Y)
 
 
 def test_superfluous_groups_are_fine_where_the_splitter_says_so():
@@ -589,8 +624,9 @@ BAD = [
     ("cv", [], ValueError, "gave no split"),
     ("cv", 13, ValueError, "n_splits=13 cannot be greater than the number of members in each class"),
     ("cv", KFold(25), ValueError, "n_splits=25 greater than the number of samples"),
-    ("cv", LeaveOneGroupOut(), ValueError, "'groups' parameter should not be None"),
+    ("cv", LeaveOneGroupOut(), ValueError, r"cv=LeaveOneGroupOut\(\) needs groups: pass groups="),
     ("cv", GroupKFold(3), ValueError, "'groups' parameter should not be None"),
+    ("cv", [(np.arange(0, N, 2), np.arange(1, N, 2))], ValueError, "no fold tests a class that it trained on"),
     ("cv", [(PAIRS[0], [24])], ValueError, "cv gave test sample 24 but there are 24 volumes"),
     ("cv", [([], PAIRS[1])], ValueError, "cv gave train samples that are no list of sample numbers"),
     ("cv", [([0.5], PAIRS[1])], ValueError, "cv gave train samples that are no list of sample numbers"),

@@ -139,6 +139,24 @@ class Spheres:
         """The spheres ``start`` to ``stop - 1``, not yet listed."""
         return replace(self, centres=self.centres[start:stop])
 
+    @property
+    def are_single_voxels(self) -> bool:
+        """Whether no sphere can hold more than the voxel that it is centred on."""
+        _, _, _, exact, wide, *_ = self._search
+        return len(exact) == 1 and wide is exact
+
+    def are_whole_mask(self) -> bool:
+        """Whether the outermost spheres hold all voxels of the mask, so that all of several spheres are alike.
+
+        Outermost in the thirteen directions of a cube's faces, edges and corners: these few are counted, not all.
+        """
+        if len(self) < 2 or self.n_voxels < 2 or self.between(0, 1).sizes()[0] < self.n_voxels:
+            return False
+        ways = [way for way in np.ndindex(3, 3, 3) if way > (1, 1, 1)]
+        heights = (self.centres @ (np.array(way) - 1) for way in ways)
+        ends = {int(end) for height in heights for end in (height.argmin(), height.argmax())}
+        return bool((replace(self, centres=self.centres[sorted(ends)]).sizes() == self.n_voxels).all())
+
     def reached(self, segment: int = 1) -> NDArray[np.bool_]:
         """Voxels (nx, ny, nz) that the spheres can need: all of the mask, or those around few centres.
 

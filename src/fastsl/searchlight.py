@@ -1,6 +1,7 @@
 """``SearchLight``: the estimator on images, as ``nilearn.decoding.SearchLight``."""
 
 import os
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from fastsl.estimators import estimator_type
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
 from fastsl.kept import Keep
 from fastsl.matrix import standardize_groups
-from fastsl.neighbours import check_radius, plan_spheres
+from fastsl.neighbours import Spheres, check_radius, plan_spheres
 from fastsl.new_images import Fitted, NewImages
 from fastsl.progress import Progress
 from fastsl.search import collect_blocks, decode_blocks, run_search
@@ -62,9 +63,9 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
     estimator : str or scikit-learn estimator, default="svc"
         One of nilearn's names ("svc", "svc_l2", "svc_l1", "logistic", "logistic_l1", "logistic_l2",
         "ridge_classifier", "dummy_classifier", "svr", "ridge", "ridge_regressor", "lasso", "lasso_regressor",
-        "dummy_regressor"), one of ours ("lda", "gnb", "correlation"), or any classifier, regressor or Pipeline. Linear
-        models, support vector machines, discriminant analysis, naive Bayes and centroids run compiled (docs/decoders.md
-        has the list), others through joblib; ``engine_`` says which and why.
+        "dummy_regressor"), one of ours ("RidgeClassifier", "Ridge", "lda", "gnb", "correlation"), or any classifier,
+        regressor or Pipeline. Linear models, support vector machines, discriminant analysis, naive Bayes and centroids
+        run compiled (docs/decoders.md has the list), others through joblib; ``engine_`` says which and why.
 
     n_jobs : int, default=-1
         Threads (processes, for estimators that are not compiled). -1 takes what this job may use: the least of
@@ -317,6 +318,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         part = WHOLE if shard is None else Shard.parse(shard)
         checkpoint = _open_checkpoint(self.checkpoint)
         significance = self._significance(shard is not None)
+        significance.warn_of_few()
         keep = significance.keep(self._what_to_keep(shard is not None), is_part=shard is not None)
         progress = Progress(self.verbose, f"{type(self).__name__}.fit")
         mask, process_mask = self._load_masks()
@@ -336,6 +338,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         )
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
+        _warn_of_radius(spheres, self.radius, series.grid.affine)
         with kernel_threads(threads):
             first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
             # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
@@ -432,6 +435,21 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         elif kind == "regressor":
             tags.estimator_type, tags.regressor_tags = kind, RegressorTags()
         return tags
+
+
+def _warn_of_radius(spheres: Spheres, radius: float, affine: Any) -> None:
+    """Warn of spheres that are no spheres, as where the radius was meant in voxels or the header is in other units."""
+    sizes = " x ".join(f"{size:.4g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
+    if radius > 0 and spheres.are_single_voxels:
+        text = f"hold the centre voxel alone, since voxels are {sizes} mm: take a larger radius, or 0 if that is meant."
+    elif spheres.are_whole_mask():
+        text = (
+            f"hold the whole mask, all its {spheres.n_voxels} voxels of {sizes} mm, so that all scores are alike: take "
+            "a smaller radius."
+        )
+    else:
+        return
+    warnings.warn(f"radius: spheres of {radius:g} mm {text}", UserWarning, stacklevel=3)
 
 
 def _check_flag(flag: Any, name: str, or_what: str = "") -> None:

@@ -1,5 +1,6 @@
 """What of a search is significant: settings of a permutation test, and its results on the centres."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from fastsl.kept import Keep
 from fastsl.permutation.clusters import check_threshold, enhancement, voxel_adjacency
 from fastsl.permutation.familywise import ClusterInference, cluster_inference
 
+#: Permutations with which a p value can be 0.05.
+FEWEST = 19
 _TFCE: dict[str, Any] = {"dh": 0.1, "E": 0.5, "H": 2.0, "with_dh": True}
 
 
@@ -47,6 +50,17 @@ class Significance:
             raise ValueError(
                 f"connectivity must be 6, 18 or 26, the neighbours of a voxel by faces, edges or corners, got "
                 f"{self.connectivity!r}."
+            )
+
+    def warn_of_few(self) -> None:
+        """Warn, at the line that called ``fit``, of permutations that are too few for any p of 0.05."""
+        n = self.n_permutations
+        if 0 < n < FEWEST:
+            warnings.warn(
+                f"n_permutations={n}: no p value can be smaller than 1/{n + 1} = {1 / (n + 1):.3g}. p <= 0.05 needs "
+                f"{FEWEST} permutations at least; take 1,000 or more.",
+                UserWarning,
+                stacklevel=3,
             )
 
     def _of_a_test(self) -> dict[str, bool]:
