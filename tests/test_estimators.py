@@ -31,12 +31,14 @@ REPR = {
 }
 #: Names that nilearn does not have.
 OURS = {
+    "RidgeClassifier": "RidgeClassifier()",
+    "Ridge": "Ridge()",
     "correlation": "CorrelationClassifier()",
     "gnb": "GaussianNB()",
     "lda": "LinearDiscriminantAnalysis(shrinkage='auto', solver='lsqr')",
 }
 LOGISTIC = {"logistic": 0, "logistic_l2": 0, "logistic_l1": 1}
-CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier", *OURS}
+CLASSIFIERS = {"svc", "svc_l2", "svc_l1", *LOGISTIC, "ridge_classifier", "dummy_classifier", *OURS} - {"Ridge"}
 SEEDED = {"svc", "svc_l2", "svc_l1", "dummy_classifier"}
 
 
@@ -223,7 +225,12 @@ def test_kinds_of_estimators(estimator, kind):
 @pytest.mark.parametrize(
     ("estimator", "arguments", "error", "message"),
     [
-        ("SVC", None, ValueError, r"estimator='SVC' is not known. .* one of: svc, svc_l2, svc_l1, logistic"),
+        (
+            "SVC",
+            None,
+            ValueError,
+            r"estimator='SVC' is not known. .* one of: svc, svc_l2, svc_l1, logistic.*, RidgeClassifier, Ridge, ",
+        ),
         ("", None, ValueError, "estimator='' is not known"),
         (LinearSVC, None, TypeError, r"must be an \*instance\*, got the class LinearSVC: write LinearSVC\(\)"),
         (None, None, TypeError, "must be a name or a scikit-learn estimator .* got None"),

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LassoCV, LogisticRegressionCV, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import LassoCV, LogisticRegressionCV, Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVR, LinearSVC
 from sklearn.utils.validation import has_fit_parameter
@@ -44,8 +44,11 @@ NAMED_BY_NILEARN: Names = {
     "svr": (SVR, {"kernel": "linear"}, {"max_iter": 10_000}),
     "dummy_regressor": (DummyRegressor, {}, {"strategy": "mean"}),
 }
-#: What nilearn has no name for. Without shrinkage a sphere with more voxels than volumes has a singular covariance.
+#: What nilearn has no name for: its "ridge" and "ridge_classifier" choose a penalty in every fold, which is slower with
+#: permutations. Without shrinkage a sphere with more voxels than volumes has a singular covariance.
 NAMED_HERE: Names = {
+    "RidgeClassifier": (RidgeClassifier, {}, {}),
+    "Ridge": (Ridge, {}, {}),
     "correlation": (CorrelationClassifier, {}, {}),
     "gnb": (GaussianNB, {}, {}),
     "lda": (LinearDiscriminantAnalysis, {}, {"solver": "lsqr", "shrinkage": "auto"}),
