@@ -326,7 +326,7 @@ BAD_RUNS = {
     "no image": ([], lambda d, s: {"imgs": s / "labels.tsv"}, "labels.tsv is not an image"),
     "one volume": ([], lambda d, s: {"imgs": s / "mask.nii.gz"}, "has 40 rows but --imgs have 1 volumes"),
     "no such mask": ([], lambda d, s: {"mask": d / "gone.nii"}, "mask_img: there is no file {d}/gone.nii."),
-    "no mask": ([], lambda d, s: {"mask": None}, "both are None"),
+    "no mask": ([], lambda d, s: {"mask": None}, "--mask is missing: give the mask of the voxels"),
     "mask of three values": ([], lambda d, s: {"mask": s / "signal.nii.gz"}, "Given mask is not made of 2 values"),
     "no such labels": ([], lambda d, s: {"labels": d / "gone.tsv"}, "--labels: there is no file {d}/gone.tsv."),
     "labels without rows": ([], lambda d, s: {"labels": _write(d, "condition\n")}, "has no rows below its header"),
@@ -351,6 +351,11 @@ BAD_RUNS = {
         "--keep: 'cat' not in column 'condition', which has: face",
     ),
     "one class": ([], lambda d, s: {"keep": "face"}, "y holds one class only ('face')"),
+    "runs by runs": (
+        [],
+        lambda d, s: {"target": "run", "groups": "run"},
+        "no fold tests a class that it trained on (fold 0 trains on",
+    ),
     "cv": ([], lambda d, s: {"cv": "loso"}, "--cv must be 'logo' or a number of folds, got 'loso'"),
     "one fold": ([], lambda d, s: {"cv": 1}, "cv=1 is no cross-validation"),
     "logo without groups": ([], lambda d, s: {"cv": "logo"}, "name the column of groups with --groups"),
@@ -387,7 +392,14 @@ def test_a_mistake_is_one_line_and_status_1(case, run, saved_phantom, tmp_path, 
     assert said.err.startswith("fastsl run: ")
     assert said.err.count("\n") == 1
     assert said.out == ""
-    assert not run.out.exists() or list(run.out.iterdir()) == []
+    assert not run.out.exists()
+
+
+def test_a_mistake_leaves_a_folder_that_was_there(run, no_decoding, capsys):
+    run.out.mkdir()
+    assert run(radius=-2) == 1
+    assert run.out.exists()
+    assert "radius must be finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import argparse
 import shlex
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,11 @@ def read_question(arguments: argparse.Namespace) -> Question:
     """
     files = results.files_of(vars(arguments))
     make_estimator(arguments.estimator)  # an unknown name is an error before any file is read
+    if arguments.mask is None and arguments.process_mask is None:
+        raise ValueError(
+            "--mask is missing: give the mask of the voxels that may enter a sphere, or --process-mask, that of the "
+            "centres, to use every voxel of the images."
+        )
     series = Series(arguments.imgs)
     for path, what in ((arguments.mask, "mask_img"), (arguments.process_mask, "process_mask_img")):
         if path is not None:
@@ -67,6 +74,24 @@ def run(arguments: argparse.Namespace) -> None:
     Stopped, KeyboardInterrupt
         With what is saved and how to go on, as text.
     """
+    with _no_empty_folder(Path(arguments.out)):
+        _run(arguments)
+
+
+@contextmanager
+def _no_empty_folder(out: Path) -> Iterator[None]:
+    """Remove ``out`` after an error, if this run made it and nothing was written."""
+    was_there = out.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # it was not made, or has files, or another shard's run has begun
+                out.rmdir()
+        raise
+
+
+def _run(arguments: argparse.Namespace) -> None:
     began = time.time()
     out = Path(arguments.out)
     shard = None if arguments.shard is None else Shard.parse(arguments.shard)
