@@ -16,7 +16,7 @@ import pytest
 from sklearn.model_selection import LeaveOneGroupOut
 
 import fastsl
-from fastsl import SearchLight, make_phantom
+from fastsl import SearchLight, make_phantom, picture, results
 from fastsl.cli import main
 
 RADIUS = 15.0
@@ -288,9 +288,53 @@ def test_picture(run):
     pytest.importorskip("matplotlib")
     assert run("--quiet", "--picture") == 0
     assert {path.name for path in run.out.iterdir()} == {*RESULTS, "scores.png"}
-    picture = (run.out / "scores.png").read_bytes()
-    assert picture.startswith(b"\x89PNG\r\n")
-    assert len(picture) > 10_000
+    drawn = (run.out / "scores.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG\r\n")
+    assert len(drawn) > 10_000
+
+
+@pytest.mark.parametrize("n_slices", [1, 2, 12])
+@pytest.mark.parametrize("chance", [None, 0.5, 0.1])
+def test_all_words_of_a_picture_are_in_it(n_slices, chance, tmp_path, monkeypatch):
+    figures = []
+
+    class Remembered(pytest.importorskip("matplotlib.figure").Figure):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            figures.append(self)
+
+    monkeypatch.setattr(picture, "require_matplotlib", lambda: Remembered)
+    values = np.linspace(0.3, 0.9, 12 * 14 * 12).reshape(12, 14, 12)
+    inside = np.zeros(values.shape, bool)
+    inside[..., :n_slices] = True
+    title = "a_long_name_of_a_condition: LinearSVC(max_iter=10000, random_state=0), 8 mm"
+    words = {"title": title, "label": "balanced_accuracy", "chance": chance}
+    picture.draw_map(values, inside, tmp_path / "map.png", affine=np.diag([3.0, 3, 3, 1]), **words)
+    (figure,) = figures
+    figure.draw_without_rendering()  # at its own resolution, not that of the file
+    (heading,), bar = figure.texts, figure.axes[-1]
+    assert heading.get_text().split() == title.split()
+    for text in (heading, bar.yaxis.label):
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    assert ("chance" in bar.get_ylabel()) == (chance == 0.5)  # 0.1 is no colour of the bar
+
+
+@pytest.mark.parametrize(
+    ("scoring", "classes", "counts", "expected"),
+    [
+        (None, ["a", "b"], {"a": 6, "b": 6}, 0.5),
+        (["accuracy"], ["a", "b", "c", "d"], {"a": 6, "b": 6, "c": 6, "d": 6}, 0.25),
+        (None, ["a", "b"], {"a": 6, "b": 7}, None),
+        (["balanced_accuracy"], ["a", "b"], {"a": 6, "b": 7}, 0.5),
+        (["roc_auc", "accuracy"], ["a", "b"], {"a": 6, "b": 7}, 0.5),
+        (["f1"], [0, 1], {"0": 6, "1": 6}, None),
+        (None, None, {"0.5": 6, "1.5": 6}, None),
+    ],
+)
+def test_chance_is_known_of_some_scores(scoring, classes, counts, expected):
+    assert results._chance(scoring, classes, counts) == expected
 
 
 def test_a_picture_without_matplotlib_is_refused_before_any_work(run, monkeypatch, capsys, no_decoding):
@@ -448,7 +492,7 @@ def test_ctrl_c_is_status_130(run, monkeypatch, capsys):
     monkeypatch.setattr("fastsl.searchlight.decode_blocks", interrupted)
     assert run("--quiet") == 130
     assert capsys.readouterr().err == "fastsl run: interrupted; nothing was written.\n"
-    assert list(run.out.iterdir()) == []
+    assert not run.out.exists()
 
 
 @pytest.mark.slow

@@ -1,10 +1,14 @@
 """Pictures of maps: axial slices side by side. Needs matplotlib, from the extra ``plot``."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: In points.
+_TITLE_SIZE = 11
 
 
 def require_matplotlib() -> Any:
@@ -28,6 +32,7 @@ def draw_map(
     label: str = "score",
     n_slices: int = 12,
     limits: tuple[float, float] | None = None,
+    chance: float | None = None,
 ) -> Path:
     """Draw axial slices of a map, with their height in mm.
 
@@ -45,6 +50,8 @@ def draw_map(
         At most so many slices, evenly spaced over those with any value.
     limits : (low, high), optional
         Of the colours; 1st percentile to maximum by default.
+    chance : float, optional
+        Marked on the colour bar, where it is between the limits.
     """
     figure_class = require_matplotlib()
     filled = np.flatnonzero(inside.any(axis=(0, 1)))
@@ -54,7 +61,11 @@ def draw_map(
     columns = min(6, len(chosen))
     rows = -(-len(chosen) // columns)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    figure = figure_class(figsize=(1.9 * columns + 0.8, 2.2 * rows + 0.6), layout="constrained")
+    width = 1.9 * columns + 0.8
+    # matplotlib cuts what is wider than the picture: a letter takes 0.6 of its height or less, a point 1/72 inch
+    lines = textwrap.wrap(title, int(width * 72 / (0.6 * _TITLE_SIZE)))
+    height = 2.2 * rows + 0.4 + len(lines) * 1.3 * _TITLE_SIZE / 72
+    figure = figure_class(figsize=(width, height), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     drawn = None
     for axis, k in zip(axes, chosen, strict=False):
@@ -64,7 +75,11 @@ def draw_map(
     for axis in axes:
         axis.axis("off")
     if drawn is not None:
-        figure.colorbar(drawn, ax=list(axes), shrink=0.7, label=label)
-    figure.suptitle(title)
+        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.7, label=label)
+        if chance is not None and low < chance < high:
+            bar.ax.axhline(chance, color="white", linewidth=3)  # seen on dark colours, and the black within it on light
+            bar.ax.axhline(chance, color="black", linewidth=1)
+            bar.set_label(f"{label}\n(line: chance, {chance:.3g})")
+    figure.suptitle("\n".join(lines), fontsize=_TITLE_SIZE)
     figure.savefig(path, dpi=110)
     return Path(path)

@@ -107,12 +107,25 @@ def write(maps: Maps, out: Path, arrays: Path, about: Mapping[str, Any], extra: 
             affine=maps.process_mask_affine_,
             title=f"{command['target']}: {maps.engine_.estimator}, {command['radius']:g} mm",
             label=command["scoring"][0] if command["scoring"] else "score",
+            chance=_chance(command["scoring"], maps.classes_, about["targets"]),
         )
         written.add("scores.png")
     for name in set(files_of(command)) - written:
         (out / name).unlink(missing_ok=True)
     write_json(out / "result.json", _record(maps, about, extra))
     return [name for name in files_of(command) if name in written]
+
+
+def _chance(scoring: list[str] | None, classes: Any, counts: Mapping[str, int]) -> float | None:
+    """Score of guessing, where the classes alone say it: of accuracy, where there are as many samples of each."""
+    name = scoring[0] if scoring else "accuracy"
+    if classes is None:
+        return None
+    if name == "roc_auc":
+        return 0.5
+    if name == "balanced_accuracy" or (name == "accuracy" and len(set(counts.values())) == 1):
+        return 1 / len(classes)
+    return None
 
 
 def _save(image: nib.Nifti1Image, path: Path) -> None:
