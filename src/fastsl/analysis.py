@@ -109,7 +109,7 @@ def plan_analysis(
         folds = whole_sample(n_samples)
     else:
         folds = draw_folds(cv, target, groups, classifier=classifier)
-        if classifier:
+        if classifier and not any(map(callable, scores.given.values())):  # which may know what foreign classes mean
             check_classes_are_known(folds, target)
     if keep is not None and keep.confusion and not classifier:
         raise ValueError(f"keep_confusion counts classes, but {name} is no classifier: leave it out.")
