@@ -81,14 +81,14 @@ def run(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _no_empty_folder(out: Path) -> Iterator[None]:
     """Remove ``out`` after an error, if this run made it and nothing was written."""
-    was_there = out.exists()
+    keep = out.exists()
     try:
         yield
-    except BaseException:
-        if not was_there:
+        keep = True
+    finally:
+        if not keep:
             with suppress(OSError):  # it was not made, or has files, or another shard's run has begun
                 out.rmdir()
-        raise
 
 
 def _run(arguments: argparse.Namespace) -> None:
