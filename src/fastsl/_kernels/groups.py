@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import syrk
+from fastsl._kernels.matrices import syrk
 from fastsl._kernels.rows import add, clear
 from fastsl._runtime.jit import helper
 

@@ -196,6 +196,8 @@ def cholesky(A, m):
         factor = np.linalg.cholesky(block + np.triu(block, 1).T).T
     except np.linalg.LinAlgError:
         return 1
+    if not (factor.diagonal() > 0).all():  # NaN, which numpy hands on
+        return 1
     rows, columns = np.triu_indices(m)
     A[rows, columns] = factor[rows, columns]
     return 0

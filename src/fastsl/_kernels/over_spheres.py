@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastsl._kernels.block import Block
+from fastsl._kernels.named import make_ready
 from fastsl._runtime import jit
 from fastsl._runtime.launch import in_parts
 
@@ -28,6 +29,8 @@ def over_spheres(kernel: Callable[..., Any]) -> Callable[..., None]:
         order = block.order if len(block.order) else np.arange(n)
         if len(order) != n:  # a kernel would read what is not there
             raise ValueError(f"block.order has {len(order)} spheres, the block {n}.")
+
+        make_ready(kernel)
 
         def work(part: slice) -> None:
             compiled(block._replace(order=order[part]), *arguments)

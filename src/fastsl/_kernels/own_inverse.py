@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky, cholesky_solve, multiply
+from fastsl._kernels.lapack import cholesky_solve, multiply
+from fastsl._kernels.matrices import cholesky
 from fastsl._runtime.jit import helper
 
 

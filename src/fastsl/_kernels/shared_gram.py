@@ -10,7 +10,7 @@ spheres that are decoded together. So every sphere is summed in the same order, 
 
 import numpy as np
 
-from fastsl._kernels.lapack import add_syrk, syrk
+from fastsl._kernels.matrices import add_syrk, syrk
 from fastsl._runtime.jit import helper
 
 

@@ -13,6 +13,7 @@ digest of every kernel source, and a change anywhere makes a new one. ``fastmath
 must not depend on how a loop was vectorised.
 """
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -79,14 +80,23 @@ CACHE_FOLDER: Path | None = _find_cache_folder()
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily, for the thread that calls it, cached in this version's own folder."""
+    return _cached(functools.partial(numba.njit, **_OPTIONS), function)
+
+
+def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile at once, cached as :func:`kernel` is, into what has an ``address`` by the conventions of C."""
+    return functools.partial(_cached, functools.partial(numba.cfunc, signature, error_model="numpy"))
+
+
+def _cached(decorator: Callable[..., Any], function: Callable[..., Any]) -> Any:
     if CACHE_FOLDER is None:
-        return numba.njit(**_OPTIONS)(function)
+        return decorator()(function)
     # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
     with _decorating:
         previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(CACHE_FOLDER)
         try:
-            return numba.njit(cache=True, **_OPTIONS)(function)
+            return decorator(cache=True)(function)
         finally:
             numba.config.CACHE_DIR = previous
 

@@ -1,0 +1,176 @@
+"""Matrices by tiles, against numpy, and by the library where they are large."""
+
+import numba as nb
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastsl._kernels import lapack, matrices, named
+from fastsl._kernels.bayes import naive_bayes
+from fastsl._kernels.ridge import ridge_by_inverse, ridge_by_root
+from fastsl._kernels.svm import svc_squared_hinge
+from fastsl._runtime.jit import helper
+
+JUNK = -99.0
+
+
+def positive_definite(n, seed=0):
+    B = np.random.default_rng(seed).standard_normal((2 * n, n))
+    return B.T @ B + np.eye(n)
+
+
+def with_junk(P, size):
+    """P as the upper triangle of the leading block of a larger matrix, junk elsewhere; and where that is."""
+    A, m = np.full((size, size), JUNK), len(P)
+    rows, columns = np.triu_indices(m)
+    A[rows, columns] = P[rows, columns]
+    elsewhere = np.ones(A.shape, bool)
+    elsewhere[rows, columns] = False
+    return A, elsewhere
+
+
+@nb.njit
+def _syrk(B, K):
+    matrices.syrk(B, K)
+
+
+@nb.njit
+def _add_syrk(B, K):
+    matrices.add_syrk(B, K)
+
+
+@nb.njit
+def _cholesky(A, m):
+    return matrices.cholesky(A, m)
+
+
+@nb.njit
+def _invert_triangle(R, m):
+    matrices.invert_triangle(R, m)
+
+
+@nb.njit
+def _cholesky_inverse(R, m):
+    matrices.cholesky_inverse(R, m)
+
+
+@nb.njit
+def _gram(B, K, fresh):
+    matrices.gram(B, K, fresh)
+
+
+@nb.njit
+def _factor(A, m):
+    return matrices.factor(A, m)
+
+
+@nb.njit
+def _invert_factor(R, m):
+    matrices.invert_factor(R, m)
+
+
+@nb.njit
+def _inverse_of_factored(R, m):
+    matrices.inverse_of_factored(R, m)
+
+
+ORDERS = [4, 5, 7, 8, 11, 12, 13, 19, 33, 42, 64, 101]
+
+
+@pytest.mark.parametrize("n", ORDERS)
+@pytest.mark.parametrize("p", [0, 1, 63, 64, 65, 130])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_gram_products_fill_the_upper_triangle(n, p, fresh):
+    rng = np.random.default_rng(n)
+    B, K = rng.standard_normal((p, n)), rng.standard_normal((n, n))
+    if fresh:
+        K[np.triu_indices(n)] = np.nan  # never read
+    before = K.copy()
+    _gram(B, K, fresh)
+    expected = np.triu(B.T @ B) + (0 if fresh else np.triu(before))
+    np.testing.assert_allclose(np.triu(K), expected, rtol=1e-13, atol=1e-12)
+    np.testing.assert_array_equal(np.tril(K, -1), np.tril(before, -1))
+
+
+@pytest.mark.parametrize("m", ORDERS)
+@pytest.mark.parametrize("more", [0, 3])
+def test_factors_and_inverses_stay_within_their_triangle(m, more):
+    P = positive_definite(m, seed=m)
+    R = np.linalg.cholesky(P).T
+    expected = {
+        _factor: (P, R),
+        _invert_factor: (R, np.linalg.inv(R)),
+        _inverse_of_factored: (R, np.linalg.inv(P)),
+    }
+    for call, (given_, wanted) in expected.items():
+        A, elsewhere = with_junk(given_, m + more)
+        assert not call(A, m)
+        np.testing.assert_allclose(np.triu(A[:m, :m]), np.triu(wanted), rtol=1e-11, atol=1e-11)
+        np.testing.assert_array_equal(A[elsewhere], JUNK)
+
+
+@pytest.mark.parametrize("m", [4, 6, 9, 12, 15])
+@pytest.mark.parametrize("pivot", [0.0, -1.0, np.nan])
+def test_any_pivot_that_is_not_positive_has_a_status(m, pivot):
+    for k in range(m):
+        P = np.eye(m)
+        P[k, k] = pivot
+        assert _factor(P.copy(), m) != 0
+        assert _cholesky(P, m) != 0
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 10, matrices.LARGEST, matrices.LARGEST + 1])
+def test_all_orders_have_a_way(n):
+    rng = np.random.default_rng(n)
+    B, P = rng.standard_normal((3, n)), positive_definite(n)
+    K = np.full((n, n), JUNK)
+    _syrk(B, K)
+    np.testing.assert_allclose(np.triu(K), np.triu(B.T @ B), rtol=1e-13, atol=1e-12)
+    _add_syrk(B, K)
+    np.testing.assert_allclose(np.triu(K), np.triu(2 * B.T @ B), rtol=1e-13, atol=1e-12)
+    A, elsewhere = with_junk(P, n + 1)
+    assert _cholesky(A, n) == 0
+    R = np.triu(A[:n, :n])
+    np.testing.assert_allclose(R.T @ R, P, rtol=1e-12, atol=1e-11)
+    U = A.copy()
+    _invert_triangle(U, n)
+    np.testing.assert_allclose(np.triu(U[:n, :n]) @ R, np.eye(n), rtol=0, atol=1e-11)
+    _cholesky_inverse(A, n)
+    inverse = np.triu(A[:n, :n]) + np.triu(A[:n, :n], 1).T
+    np.testing.assert_allclose(inverse @ P, np.eye(n), rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(A[elsewhere], JUNK)
+    np.testing.assert_array_equal(U[elsewhere], JUNK)
+
+
+@given(st.integers(4, 60), st.floats(0, 12), st.integers(0, 10**6))
+def test_factors_are_as_exact_as_those_of_the_library(n, digits, seed):
+    """|R' R - A| is within n eps |A| for any conditioning (Higham, Accuracy and Stability, theorem 10.3)."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    P = (Q * 10 ** -np.linspace(0, digits, n)) @ Q.T
+    A = P.copy()
+    assert _factor(A, n) == 0
+    R = np.triu(A)
+    assert np.abs(R.T @ R - (P + P.T) / 2).max() <= 4 * n * np.finfo(float).eps * np.abs(P).max()
+
+
+# Routines by name
+
+
+@helper
+def _deep(A):
+    return matrices.cholesky(A, len(A)) + lapack.cholesky(A, 1)
+
+
+def _deeper(A):
+    return _deep(A)
+
+
+def test_what_a_kernel_needs_is_found_behind_what_it_calls():
+    assert named.needed(_deeper) == {"fastsl_cholesky"}
+    assert named.needed(naive_bayes.__wrapped__) == set()
+    shared = {"fastsl_gram", "fastsl_cholesky"}
+    assert named.needed(svc_squared_hinge.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
+    assert named.needed(ridge_by_root.__wrapped__) == {*shared, "fastsl_invert_triangle"}
+    assert {*shared, "fastsl_cholesky_inverse"} <= named.needed(ridge_by_inverse.__wrapped__)
