@@ -13,8 +13,7 @@ other side.
 import numpy as np
 
 from fastsl._kernels.box_states import TIE, is_unique, move_wrong_states, right_state, size_of_coefficients
-from fastsl._kernels.lapack import cholesky_solve
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._runtime.jit import helper, inlined
 
 #: Relative to the mean diagonal of K, added to it: with fewer voxels than support vectors K alone is singular.

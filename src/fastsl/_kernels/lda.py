@@ -23,10 +23,10 @@ from fastsl._kernels.discriminant import (
     read_samples,
     write_from_weights,
 )
-from fastsl._kernels.lapack import cholesky_solve, syrk_rows
+from fastsl._kernels.lapack import syrk_rows
 from fastsl._kernels.lda_features import auto_covariance, features_sphere, fixed_covariance, scatter_space
 from fastsl._kernels.lda_gram import gram_fold, products_with_means
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.rows import cut, dot
 from fastsl._runtime.jit import helper, inlined

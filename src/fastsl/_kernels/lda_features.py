@@ -24,8 +24,7 @@ from fastsl._kernels.discriminant import (
     write_from_weights,
 )
 from fastsl._kernels.groups import flat_sums, fold_sum, group_sums
-from fastsl._kernels.lapack import cholesky_solve
-from fastsl._kernels.matrices import add_syrk, cholesky
+from fastsl._kernels.matrices import add_syrk, cholesky, cholesky_solve
 from fastsl._kernels.rows import add, copy_row, cut, dot
 from fastsl._runtime.jit import helper, inlined
 

@@ -14,8 +14,7 @@ constraint Z' beta = 0 on their coefficients, and Woodbury's formula gives
 import numpy as np
 
 from fastsl._kernels.discriminant import class_mean, means_at, write_scores
-from fastsl._kernels.lapack import cholesky_solve
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.rows import add
 from fastsl._runtime.jit import helper
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_scores, most_tested
-from fastsl._kernels.lapack import cholesky_solve, eigenvectors, multiply
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.lapack import eigenvectors, multiply
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._runtime.jit import helper
 

@@ -24,8 +24,8 @@ decomposed.
 import numpy as np
 
 from fastsl._kernels.discriminant import allocate_space, class_mean, read_samples, write_scores
-from fastsl._kernels.lapack import cholesky_solve, multiply, pivoted_cholesky, singular_vectors, syrk_rows
-from fastsl._kernels.matrices import add_syrk, cholesky, syrk
+from fastsl._kernels.lapack import multiply, pivoted_cholesky, singular_vectors, syrk_rows
+from fastsl._kernels.matrices import add_syrk, cholesky, cholesky_solve, syrk
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.rows import add, cut, dot
 from fastsl._kernels.waist import mirror

@@ -12,9 +12,8 @@ from one inverse where that is faster: see :mod:`fastsl._kernels.logistic_shared
 import numpy as np
 
 from fastsl._kernels.block import allocate, most_targets, read_sphere, write_problem
-from fastsl._kernels.lapack import cholesky_solve
 from fastsl._kernels.logistic_shared import FARTHEST, FEWEST, NEAREST, diagonal, fit_fold, share, shared_space
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import set_inverse, weighted_ridge
 from fastsl._runtime.jit import helper, inlined

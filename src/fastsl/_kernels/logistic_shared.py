@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky_solve, multiply_symmetric, subtract_product
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.lapack import multiply_symmetric, subtract_product
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.rows import add, copy_row, dot
 from fastsl._kernels.waist import inverse, set_inverse
 from fastsl._runtime.jit import helper, inlined

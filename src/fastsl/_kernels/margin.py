@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky_solve
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._runtime.jit import helper, inlined
 
 #: A sample whose margin is 1, or whose coefficient is 0, to within this is a tie: either side gives the same

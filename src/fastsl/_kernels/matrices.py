@@ -18,7 +18,7 @@ from numba.np.numpy_support import carray
 
 from fastsl._kernels import lapack
 from fastsl._kernels.named import named
-from fastsl._kernels.tiles import ROWS, WIDTH, add_tile, solve_tile, subtract_corner
+from fastsl._kernels.tiles import ROWS, WIDTH, add_tile, solve_tile, solve_tile_back, subtract_corner
 from fastsl._runtime.jit import inlined
 
 #: Largest order that tiles are used for. Rows of 256 fall on the same places of a cache: 0.36 ms for the library's 0.34
@@ -134,6 +134,57 @@ def _factor_corner(A, i, stop):
 @inlined
 def _inverse_diagonal(R, i):
     return 1.0 / R[i, i], 1.0 / R[i + 1, i + 1], 1.0 / R[i + 2, i + 2], 1.0 / R[i + 3, i + 3]
+
+
+def cholesky_solve(R, m, rows, n_rows):
+    """Solve ``R.T @ R @ x = b`` in place for the first ``n_rows`` rows of ``rows``, of m entries; none has gaps."""
+    lapack.cholesky_solve(R, m, rows, n_rows)
+
+
+@overload(cholesky_solve)
+def _cholesky_solve_compiled(R, m, rows, n_rows):
+    def implementation(R, m, rows, n_rows):
+        _cholesky_solve((R, R.shape[0], R.shape[1], m, rows, rows.shape[0], rows.shape[1], n_rows))
+
+    return implementation
+
+
+@named(cholesky_solve)
+def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int):
+    R, rows = carray(R, (height, width)), carray(rows, (n, length))
+    if ROWS <= m <= LARGEST:
+        solve_factored(R, m, rows, n_rows)
+    else:
+        lapack.cholesky_solve(R, m, rows, n_rows)
+    return 0
+
+
+@inlined
+def solve_factored(R, m, rows, n_rows):
+    """As :func:`cholesky_solve`, m >= 4, for as many rows at a time as a tile has columns."""
+    X, start = np.empty((m, WIDTH)), m % ROWS
+    for first in range(0, n_rows, WIDTH):
+        width = min(WIDTH, n_rows - first)
+        for i in range(m):
+            for t in range(WIDTH):
+                X[i, t] = rows[first + t, i] if t < width else 0.0
+        for i in range(start):
+            for t in range(width):
+                for k in range(i):
+                    X[i, t] -= R[k, i] * X[k, t]
+                X[i, t] /= R[i, i]
+        for i in range(start, m, ROWS):
+            solve_tile(R, X, i, 0, 0, WIDTH, _inverse_diagonal(R, i))
+        for i in range(m - ROWS, start - 1, -ROWS):
+            solve_tile_back(R, X, i, m, _inverse_diagonal(R, i))
+        for i in range(start - 1, -1, -1):
+            for t in range(width):
+                for k in range(i + 1, m):
+                    X[i, t] -= R[i, k] * X[k, t]
+                X[i, t] /= R[i, i]
+        for t in range(width):
+            for i in range(m):
+                rows[first + t, i] = X[i, t]
 
 
 @inlined

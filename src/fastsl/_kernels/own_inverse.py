@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky_solve, multiply
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.lapack import multiply
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._runtime.jit import helper
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fastsl._kernels.block import Block, Problems, allocate, most_targets, read_sphere
 from fastsl._kernels.features import feature_space
 from fastsl._kernels.groups import Groups
-from fastsl._kernels.lapack import cholesky_solve, multiply, multiply_rows
-from fastsl._kernels.matrices import cholesky
+from fastsl._kernels.lapack import multiply, multiply_rows
+from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_features import ridge_features
 from fastsl._kernels.ridge_root import most_left_out, ridge_root

@@ -12,8 +12,8 @@ import numpy as np
 from fastsl._kernels.block import most_targets
 from fastsl._kernels.features import write_row
 from fastsl._kernels.groups import fold_sum, group_sums
-from fastsl._kernels.lapack import cholesky_solve, multiply_triangle
-from fastsl._kernels.matrices import cholesky, invert_triangle
+from fastsl._kernels.lapack import multiply_triangle
+from fastsl._kernels.matrices import cholesky, cholesky_solve, invert_triangle
 from fastsl._kernels.rows import copy_row, cut, dot
 from fastsl._runtime.jit import helper, inlined
 

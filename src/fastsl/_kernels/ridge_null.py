@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.block import allocate, read_sphere
 from fastsl._kernels.labellings import add_fold, list_samples, most_tested, take_means
-from fastsl._kernels.lapack import cholesky_solve, multiply
-from fastsl._kernels.matrices import cholesky, syrk
+from fastsl._kernels.lapack import multiply
+from fastsl._kernels.matrices import cholesky, cholesky_solve, syrk
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.waist import inverse
 from fastsl._runtime.jit import helper

@@ -12,8 +12,8 @@ so that what a fold needs of it, F being the samples that it does not train on, 
 import numpy as np
 
 from fastsl._kernels.block import most_targets
-from fastsl._kernels.lapack import cholesky_solve, multiply_rows
-from fastsl._kernels.matrices import cholesky, invert_triangle
+from fastsl._kernels.lapack import multiply_rows
+from fastsl._kernels.matrices import cholesky, cholesky_solve, invert_triangle
 from fastsl._kernels.rows import add, copy_row, dot
 from fastsl._runtime.jit import helper, inlined
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.features import write_row
 from fastsl._kernels.groups import add_groups, group_sums
-from fastsl._kernels.lapack import cholesky_solve, subtract_product
-from fastsl._kernels.matrices import add_syrk, cholesky
+from fastsl._kernels.lapack import subtract_product
+from fastsl._kernels.matrices import add_syrk, cholesky, cholesky_solve
 from fastsl._kernels.rows import add, clear, copy_row, cut, dot
 from fastsl._runtime.jit import helper, inlined
 

@@ -69,14 +69,15 @@ class _Writer:
     def add_product(self, number, vector, total):
         return self.call(f"llvm.fmuladd.v{self.width}f64", self.vector, self.spread(number), vector, total)
 
-    def add_products(self, A, B, i, j, first, stop, places, sign, totals):
-        """totals[r] + sum_k sign A[k, i + r] B[k, j:j + width] over first <= k < stop."""
+    def add_products(self, A, B, i, j, first, stop, places, sign, totals, across=False):
+        """totals[r] + sum_k sign A[k, i + r] B[k, j:j + width] over first <= k < stop; A[i + r, k] ``across``."""
         builder = self.builder
         slots = [cgutils.alloca_once_value(builder, total) for total in totals]  # which LLVM makes registers
         with cgutils.for_range_slice(builder, first, stop, _INDEX(1), intp=_INDEX) as (k, _):
             vector = self.load(self.address(B, k, j), places)
             for r, slot in enumerate(slots):
-                number = builder.load(self.address(A, k, builder.add(i, _INDEX(r))))
+                row = builder.add(i, _INDEX(r))
+                number = builder.load(self.address(A, row, k) if across else self.address(A, k, row))
                 number = builder.fneg(number) if sign < 0 else number
                 builder.store(self.add_product(number, vector, builder.load(slot)), slot)
         return [builder.load(slot) for slot in slots]
@@ -137,6 +138,29 @@ def _solution(whole):
         return types.void(R, X, *[types.intp] * 4, types.UniTuple(types.float64, ROWS)), codegen
 
     return tile
+
+
+@intrinsic
+def _solve_back(typing_context, R, X, i, m, d):
+    """The tile of :func:`solve_tile_back`."""
+
+    def codegen(context, builder, signature, arguments):
+        write = _Writer(context, builder, WIDTH)
+        R, X = (write.matrix(*pair) for pair in zip(signature.args[:2], arguments[:2], strict=True))
+        i, m, d = arguments[2:]
+        rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
+        targets = [write.address(X, row, _INDEX(0)) for row in rows]
+        x = [write.load(target, None) for target in targets]
+        x = write.add_products(R, X, i, _INDEX(0), builder.add(i, _INDEX(ROWS)), m, None, -1, x, across=True)
+        for r in reversed(range(ROWS)):
+            for q in range(r + 1, ROWS):
+                number = builder.fneg(builder.load(write.address(R, rows[r], rows[q])))
+                x[r] = write.add_product(number, x[q], x[r])
+            x[r] = builder.fmul(write.spread(builder.extract_value(d, r)), x[r])
+            write.store(x[r], targets[r], None)
+        return context.get_dummy_value()
+
+    return types.void(R, X, types.intp, types.intp, types.UniTuple(types.float64, ROWS)), codegen
 
 
 _add, _add_whole = _products(WIDTH, 1, False), _products(WIDTH, 1, True)
@@ -201,5 +225,23 @@ def _solve_tile_compiled(R, X, i, j, first, end, d):
             _solve_whole(R, X, i, j, first, end, d)
         else:
             _solve(R, X, i, j, first, end, d)
+
+    return implementation
+
+
+def solve_tile_back(R, X, i, m, d):
+    """Rows i to i + 4 of ``R @ X = B`` from those below, m in all, in place of B, in the first 8 columns.
+
+    R is upper, ``d`` its inverse diagonal in these rows.
+    """
+    X[i : i + ROWS, :WIDTH] -= R[i : i + ROWS, i + ROWS : m] @ X[i + ROWS : m, :WIDTH]
+    for r in reversed(range(i, i + ROWS)):
+        X[r, :WIDTH] = d[r - i] * (X[r, :WIDTH] - R[r, r + 1 : i + ROWS] @ X[r + 1 : i + ROWS, :WIDTH])
+
+
+@overload(solve_tile_back, inline="always")
+def _solve_tile_back_compiled(R, X, i, m, d):
+    def implementation(R, X, i, m, d):
+        _solve_back(R, X, i, m, d)
 
     return implementation

@@ -30,8 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.lapack import cholesky_solve
-from fastsl._kernels.matrices import cholesky, cholesky_inverse, syrk
+from fastsl._kernels.matrices import cholesky, cholesky_inverse, cholesky_solve, syrk
 from fastsl._kernels.rows import dot
 from fastsl._runtime.jit import helper, inlined
 
