@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fastsl._kernels import lapack, matrices, named
 from fastsl._kernels.bayes import naive_bayes
 from fastsl._kernels.ridge import ridge_by_inverse, ridge_by_root
-from fastsl._kernels.svm import svc_squared_hinge
+from fastsl._kernels.svm import squared_hinge_any, squared_hinge_gram
 from fastsl._runtime.jit import helper
 
 JUNK = -99.0
@@ -170,7 +170,8 @@ def _deeper(A):
 def test_what_a_kernel_needs_is_found_behind_what_it_calls():
     assert named.needed(_deeper) == {"fastsl_cholesky"}
     assert named.needed(naive_bayes.__wrapped__) == set()
-    shared = {"fastsl_gram", "fastsl_cholesky"}
-    assert named.needed(svc_squared_hinge.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
+    shared = {"fastsl_gram", "fastsl_cholesky", "fastsl_cholesky_solve"}
+    assert named.needed(squared_hinge_any.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
+    assert named.needed(squared_hinge_gram.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
     assert named.needed(ridge_by_root.__wrapped__) == {*shared, "fastsl_invert_triangle"}
     assert {*shared, "fastsl_cholesky_inverse"} <= named.needed(ridge_by_inverse.__wrapped__)

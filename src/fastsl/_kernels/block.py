@@ -88,12 +88,19 @@ def allocate(block, n_rows):
 @inlined
 def read_sphere(block, b, work):
     """Gather sphere b and bring it to the form of its path."""
-    n = block.X.shape[1]
-    first, last = block.indptr[b], block.indptr[b + 1]
-    members, u = block.indices[first:last], np.empty(n)
+    members = block.indices[block.indptr[b] : block.indptr[b + 1]]
     if members.shape[0] < block.features_below:
-        Phi = np.empty((n, members.shape[0]))
+        n = block.X.shape[1]
+        Phi, u = np.empty((n, members.shape[0])), np.empty(n)
         return Sphere(True, Phi, u, sphere_features(block.X, members, block.means, block.s2, Phi, u))
+    return read_gram(block, b, work)
+
+
+@inlined
+def read_gram(block, b, work):
+    """Gather sphere b, in the form of its Gram matrix."""
+    first, last = block.indptr[b], block.indptr[b + 1]
+    members, u = block.indices[first:last], np.empty(block.X.shape[1])
     levels, group = block.levels, work.at_hand
     if levels.shape[0] > 0:
         levels, group = levels[first:last], block.groups[b]

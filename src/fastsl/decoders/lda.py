@@ -124,7 +124,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         y=y,
         folds=folds,
         kind=LogOdds,
-        features_below=0.75 if estimator.shrinkage != "auto" else 0.85,
+        features_below=0.6 if estimator.shrinkage != "auto" else 0.85,
     )
 
 

@@ -15,6 +15,10 @@ from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
+#: Samples up to which every sphere is decoded from its Gram matrix, so that the kernel is compiled without the other
+#: form: 120 volumes and 29 voxels take 106 us from the Gram matrix, 96 from features; 216 volumes 391 and 118.
+_FEW = 128
+
 
 def refuse(estimator: Any) -> str | None:
     """Say what of this LinearSVC is not compiled; None when all is."""
@@ -43,7 +47,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         y=y,
         folds=folds,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
-        features_below=0.5,
+        features_below=0.0 if len(y) <= _FEW else 0.4,
     )
 
 

@@ -51,7 +51,7 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         folds=folds,
         kind=LogOdds,
         intercept=_intercept(estimator, most),
-        features_below=0.25 if most == 2 else 0.0,
+        features_below=0.2 if most == 2 else 0.0,
     )
 
 

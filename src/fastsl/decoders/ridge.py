@@ -61,7 +61,7 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
         y=y,
         folds=folds,
         intercept=math.inf if estimator.fit_intercept else 0.0,
-        features_below=0.65 if len(alphas) == 1 else 0.5,
+        features_below=0.6 if len(alphas) == 1 else 0.4,
     )
 
 
