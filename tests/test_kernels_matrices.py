@@ -1,5 +1,10 @@
 """Matrices by tiles, against numpy, and by the library where they are large."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import numba as nb
 import numpy as np
 import pytest
@@ -120,7 +125,7 @@ def test_any_pivot_that_is_not_positive_has_a_status(m, pivot):
         assert _cholesky(P, m) != 0
 
 
-@pytest.mark.parametrize("n", [1, 3, 4, 10, matrices.LARGEST, matrices.LARGEST + 1])
+@pytest.mark.parametrize("n", [1, 3, 4, 10, 240, 241])
 def test_all_orders_have_a_way(n):
     rng = np.random.default_rng(n)
     B, P = rng.standard_normal((3, n)), positive_definite(n)
@@ -153,6 +158,16 @@ def test_factors_are_as_exact_as_those_of_the_library(n, digits, seed):
     assert _factor(A, n) == 0
     R = np.triu(A)
     assert np.abs(R.T @ R - (P + P.T) / 2).max() <= 4 * n * np.finfo(float).eps * np.abs(P).max()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="others all have them")
+def test_a_processor_without_fused_products_is_left_to_the_library():
+    code = "from fastsl._kernels import matrices; print(matrices.LARGEST)"
+    said = [
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **chosen}, capture_output=True, text=True)
+        for chosen in ({"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_FEATURES": "+fma,+avx2"})
+    ]
+    assert [each.stdout.strip() for each in said] == ["0", "240"], said[0].stderr
 
 
 # Routines by name

@@ -13,6 +13,7 @@ Measured on Zen 4, one core, float64, microseconds, by the library (OpenBLAS) an
 """
 
 import numpy as np
+from numba.core.registry import cpu_target
 from numba.extending import overload
 from numba.np.numpy_support import carray
 
@@ -21,9 +22,20 @@ from fastsl._kernels.named import named
 from fastsl._kernels.tiles import ROWS, WIDTH, add_tile, solve_tile, solve_tile_back, subtract_corner
 from fastsl._runtime.jit import inlined
 
-#: Largest order that tiles are used for. Rows of 256 fall on the same places of a cache: 0.36 ms for the library's 0.34
-#: for an inverse of order 257.
-LARGEST = 240
+
+def _fuses() -> bool:
+    """Whether Numba compiles for a processor that fuses multiplication and addition, of four numbers or more.
+
+    For others (``NUMBA_CPU_NAME=generic``) a tile is more numbers than there are registers: RidgeClassifier 340 us a
+    sphere, with the library's products 273, although that was held to the same instructions.
+    """
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return not triple.startswith(("x86", "i686")) or "+fma" in features.split(",")
+
+
+#: Largest order that tiles are used for. Rows of 256 numbers fall on the same places of a cache: at order 257 an inverse
+#: takes 0.36 ms, the library's 0.34.
+LARGEST = 240 if _fuses() else 0
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
 
