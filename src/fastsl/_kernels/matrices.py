@@ -33,8 +33,8 @@ def _fuses() -> bool:
     return not triple.startswith(("x86", "i686")) or "+fma" in features.split(",")
 
 
-#: Largest order that tiles are used for. Rows of 256 numbers fall on the same places of a cache: an inverse of order 257
-#: takes 0.36 ms, the library's 0.34.
+#: Largest order that tiles are used for. Rows of 256 numbers fall on the same places of a cache, so that an inverse of
+#: order 257 takes 0.36 ms, and the library's 0.34.
 LARGEST = 240 if _fuses() else 0
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
