@@ -46,16 +46,17 @@ def library(what, S, R, B, x, work, times):
 def tiles(what, S, R, B, x, work, times):
     """As :func:`library`."""
     m = S.shape[0]
+    X, W = np.empty((m, 8)), np.empty((m, m))
     for _ in range(times):
         work[:] = S if what == 0 else R
         if what == 0:
             matrices.factor(work, m)
         elif what == 1:
-            matrices.solve_factored(work, m, x, 1)
+            matrices.solve_factored(work, m, x, 1, X)
         elif what == 2:
-            matrices.solve_factored(work, m, x, 8)
+            matrices.solve_factored(work, m, x, 8, X)
         elif what == 3:
-            matrices.inverse_of_factored(work, m)
+            matrices.inverse_of_factored(work, m, W)
         elif what == 4:
             matrices.gram(B, work, True)
 

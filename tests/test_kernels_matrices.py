@@ -72,12 +72,22 @@ def _factor(A, m):
 
 @nb.njit
 def _invert_factor(R, m):
-    matrices.invert_factor(R, m)
+    matrices.invert_factor(R, m, np.empty((m, m)))
 
 
 @nb.njit
 def _inverse_of_factored(R, m):
-    matrices.inverse_of_factored(R, m)
+    matrices.inverse_of_factored(R, m, np.empty((m, m)))
+
+
+@nb.njit
+def _cholesky_solve(R, m, rows, n_rows):
+    matrices.cholesky_solve(R, m, rows, n_rows)
+
+
+@nb.njit
+def _solve_factored(R, m, rows, n_rows):
+    matrices.solve_factored(R, m, rows, n_rows, np.empty((m, 8)))
 
 
 ORDERS = [4, 5, 7, 8, 11, 12, 13, 19, 33, 42, 64, 101]
@@ -113,6 +123,67 @@ def test_factors_and_inverses_stay_within_their_triangle(m, more):
         assert not call(A, m)
         np.testing.assert_allclose(np.triu(A[:m, :m]), np.triu(wanted), rtol=1e-11, atol=1e-11)
         np.testing.assert_array_equal(A[elsewhere], JUNK)
+
+
+@pytest.mark.parametrize("m", ORDERS)
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 7, 8, 9, 20])
+@pytest.mark.parametrize("call", [_solve_factored, _cholesky_solve], ids=["tiles", "by order"])
+def test_systems_of_a_leading_block_are_solved_in_their_rows(call, m, n_rows):
+    P = positive_definite(m, seed=m)
+    R, _ = with_junk(np.linalg.cholesky(P).T, m + 2)
+    rows = np.random.default_rng(1).standard_normal((n_rows + 1, m + 3))
+    before, factor = rows.copy(), R.copy()
+    call(R, m, rows, n_rows)
+    np.testing.assert_allclose(rows[:n_rows, :m] @ P, before[:n_rows, :m], rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(rows[n_rows:], before[n_rows:])
+    np.testing.assert_array_equal(rows[:, m:], before[:, m:])
+    np.testing.assert_array_equal(R, factor)
+
+
+def test_a_system_does_not_notice_those_beside_it():
+    R = np.linalg.cholesky(positive_definite(21)).T.copy()
+    rows = np.random.default_rng(2).standard_normal((11, 21))
+    rows[3] = np.nan
+    together = rows.copy()
+    _solve_factored(R, 21, together, 11)
+    for row, solved in zip(rows, together, strict=True):
+        alone = row[None].copy()
+        _solve_factored(R, 21, alone, 1)
+        np.testing.assert_array_equal(alone[0], solved)
+
+
+NO_MEMORY = """
+import resource
+import numba, numpy as np
+from fastsl._kernels import matrices
+
+@numba.njit
+def invert(R, m):
+    matrices.cholesky_inverse(R, m)
+
+R = 2.0 * np.eye(240)
+invert(R.copy(), 240)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+hold = [np.empty(400_000 // 8) for _ in range(200)]  # what malloc has at hand
+resource.setrlimit(resource.RLIMIT_AS, (used, used))
+try:
+    while True:
+        hold.append(np.empty(400_000 // 8))
+except MemoryError:
+    pass
+try:
+    invert(R, 240)
+except MemoryError:
+    print("no memory")
+else:
+    print(R[0, 0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or nb.config.DISABLE_JIT, reason="limits memory of compiled code")
+def test_no_memory_for_an_inverse_is_an_error():
+    said = subprocess.run([sys.executable, "-c", NO_MEMORY], capture_output=True, text=True)
+    assert said.stdout.strip() == "no memory", said.stderr
 
 
 @pytest.mark.parametrize("m", [4, 6, 9, 12, 15])

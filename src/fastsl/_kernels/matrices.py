@@ -144,6 +144,12 @@ def _factor_corner(A, i, stop):
 
 
 @inlined
+def _room(m):
+    """For W, in a kernel: out of memory is an error there, and none in a routine."""
+    return np.empty((m, m) if m <= LARGEST else (0, 0))
+
+
+@inlined
 def _inverse_diagonal(R, i):
     return 1.0 / R[i, i], 1.0 / R[i + 1, i + 1], 1.0 / R[i + 2, i + 2], 1.0 / R[i + 3, i + 3]
 
@@ -156,25 +162,26 @@ def cholesky_solve(R, m, rows, n_rows):
 @overload(cholesky_solve)
 def _cholesky_solve_compiled(R, m, rows, n_rows):
     def implementation(R, m, rows, n_rows):
-        _cholesky_solve((R, R.shape[0], R.shape[1], m, rows, rows.shape[0], rows.shape[1], n_rows))
+        X = np.empty((m, WIDTH))
+        _cholesky_solve((R, R.shape[0], R.shape[1], m, rows, rows.shape[0], rows.shape[1], n_rows, X))
 
     return implementation
 
 
 @named(cholesky_solve)
-def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int):
-    R, rows = carray(R, (height, width)), carray(rows, (n, length))
+def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int, X):
+    R, rows, X = carray(R, (height, width)), carray(rows, (n, length)), carray(X, (m, WIDTH))
     if ROWS <= m <= LARGEST:
-        solve_factored(R, m, rows, n_rows)
+        solve_factored(R, m, rows, n_rows, X)
     else:
         lapack.cholesky_solve(R, m, rows, n_rows)
     return 0
 
 
 @inlined
-def solve_factored(R, m, rows, n_rows):
-    """As :func:`cholesky_solve`, m >= 4, for as many rows at a time as a tile has columns."""
-    X, start = np.empty((m, WIDTH)), m % ROWS
+def solve_factored(R, m, rows, n_rows, X):
+    """As :func:`cholesky_solve`, m >= 4, for as many rows at a time as a tile has columns; X (m, 8) is work space."""
+    start = m % ROWS
     for first in range(0, n_rows, WIDTH):
         width = min(WIDTH, n_rows - first)
         for i in range(m):
@@ -221,25 +228,25 @@ def invert_triangle(R, m):
 @overload(invert_triangle)
 def _invert_triangle_compiled(R, m):
     def implementation(R, m):
-        _invert_triangle((R, R.shape[0], R.shape[1], m))
+        W = _room(m)
+        _invert_triangle((R, R.shape[0], R.shape[1], m, W))
 
     return implementation
 
 
 @named(invert_triangle)
-def _invert_triangle(R, n_rows: int, n_columns: int, m: int):
-    R = carray(R, (n_rows, n_columns))
+def _invert_triangle(R, n_rows: int, n_columns: int, m: int, W):
+    R, W = carray(R, (n_rows, n_columns)), carray(W, (m, m))
     if ROWS <= m <= LARGEST:
-        invert_factor(R, m)
+        invert_factor(R, m, W)
     else:
         lapack.invert_triangle(R, m)
     return 0
 
 
 @inlined
-def invert_factor(R, m):
-    """As :func:`invert_triangle`, m >= 4, by tiles."""
-    W = np.empty((m, m))
+def invert_factor(R, m, W):
+    """As :func:`invert_triangle`, m >= 4, by tiles; W (m, m) is work space."""
     _inverse_transposed(R, m, W)
     for i in range(m):
         for j in range(i, m):
@@ -254,25 +261,25 @@ def cholesky_inverse(R, m):
 @overload(cholesky_inverse)
 def _cholesky_inverse_compiled(R, m):
     def implementation(R, m):
-        _cholesky_inverse((R, R.shape[0], R.shape[1], m))
+        W = _room(m)
+        _cholesky_inverse((R, R.shape[0], R.shape[1], m, W))
 
     return implementation
 
 
 @named(cholesky_inverse)
-def _cholesky_inverse(R, n_rows: int, n_columns: int, m: int):
-    R = carray(R, (n_rows, n_columns))
+def _cholesky_inverse(R, n_rows: int, n_columns: int, m: int, W):
+    R, W = carray(R, (n_rows, n_columns)), carray(W, (m, m))
     if ROWS <= m <= LARGEST:
-        inverse_of_factored(R, m)
+        inverse_of_factored(R, m, W)
     else:
         lapack.cholesky_inverse(R, m)
     return 0
 
 
 @inlined
-def inverse_of_factored(R, m):
-    """As :func:`cholesky_inverse`, m >= 4: W' W of W = R'^-1, of which a row begins where a column of R ends."""
-    W = np.empty((m, m))
+def inverse_of_factored(R, m, W):
+    """As :func:`cholesky_inverse`, m >= 4: W' W of W = R'^-1, for which there is room (m, m)."""
     _inverse_transposed(R, m, W)
     for i in range(0, m - ROWS + 1, ROWS):
         for j in range(i, m, WIDTH):

@@ -28,7 +28,8 @@ def named(*callers: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     """Make a routine that the overloads of ``callers`` call, with one tuple.
 
     Of the routine's parameters, those annotated as int are whole numbers and others addresses of float64, for which
-    the tuple has an array. It returns a whole number, and nothing can be raised out of it.
+    the tuple has an array. It returns a whole number. Nothing can be raised out of it, so it may not allocate: where
+    there is no memory, Numba would print so and return 0.
     """
 
     def decorate(routine: Callable[..., Any]) -> Any:
@@ -97,6 +98,6 @@ def make_ready(kernel: Callable[..., Any]) -> None:
 def _make(symbol: str) -> None:
     with global_compiler_lock:  # a lock of our own would be waited for by one that has this
         if symbol not in _compiled:
-            compiled = jit.c_function(_signature(_routines[symbol]))(_routines[symbol])
+            compiled = jit.c_function(_signature(_routines[symbol]), _routines[symbol])
             llvm.add_symbol(symbol, compiled.address)
             _compiled[symbol] = compiled

@@ -7,7 +7,7 @@ in LLVM's own language: vectors of eight float64, for which it takes one registe
 them, and multiplications that it joins with the addition where the processor can.
 
 Without JIT (``NUMBA_DISABLE_JIT=1``) the plain numpy definitions below run instead; they are also the statement of what
-each tile is. No index is checked: :mod:`fastsl._kernels.triangles` is all that uses them.
+each tile is. No index is checked: :mod:`fastsl._kernels.matrices` is all that uses them.
 """
 
 from llvmlite import ir

@@ -13,17 +13,19 @@ digest of every kernel source, and a change anywhere makes a new one. ``fastmath
 must not depend on how a loop was vectorised.
 """
 
-import functools
 import hashlib
 import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 
 from fastsl._version import __version__
 
@@ -80,23 +82,31 @@ CACHE_FOLDER: Path | None = _find_cache_folder()
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily, for the thread that calls it, cached in this version's own folder."""
-    return _cached(functools.partial(numba.njit, **_OPTIONS), function)
-
-
-def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at once, cached as :func:`kernel` is, into what has an ``address`` by the conventions of C."""
-    return functools.partial(_cached, functools.partial(numba.cfunc, signature, error_model="numpy"))
-
-
-def _cached(decorator: Callable[..., Any], function: Callable[..., Any]) -> Any:
     if CACHE_FOLDER is None:
-        return decorator()(function)
-    # Numba reads the folder from its global configuration at decoration; the setting is ours for that moment only.
+        return numba.njit(**_OPTIONS)(function)
+    with _caching():
+        return numba.njit(cache=True, **_OPTIONS)(function)
+
+
+def c_function(signature: Any, function: Callable[..., Any]) -> CFunc:
+    """Compile at once, cached as :func:`kernel` is, into what has an ``address`` by the conventions of C."""
+    kind = normalize_signature(signature)  # type: ignore[no-untyped-call]
+    compiled = CFunc(function, kind, {}, {"error_model": "numpy"})
+    if CACHE_FOLDER is not None:
+        with _caching():
+            compiled.enable_caching()
+    compiled.compile()
+    return compiled
+
+
+@contextmanager
+def _caching() -> Iterator[None]:
+    """Have Numba take our folder, which it reads from its global configuration when it prepares a function's cache."""
     with _decorating:
         previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(CACHE_FOLDER)
         try:
-            return decorator(cache=True)(function)
+            yield
         finally:
             numba.config.CACHE_DIR = previous
 
