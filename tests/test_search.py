@@ -1,6 +1,7 @@
 """search_light on arrays: the same numbers as a plain loop over spheres, and clear words about what cannot be."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -457,6 +458,33 @@ def test_any_memory_layout_scores_the_same_with_one_specialisation(X, spheres, e
         np.testing.assert_array_equal(found, expected, err_msg=name)
     kernel = svm.squared_hinge_gram if isinstance(estimator, LinearSVC) else ridge.ridge_by_root
     assert len(getattr(kernel.__wrapped__, "signatures", [None])) == 1
+
+
+@pytest.mark.parametrize(
+    ("full_sphere", "n_samples", "expected"),
+    [
+        (7, N_SAMPLES, "squared_hinge_any"),
+        (33, N_SAMPLES, "squared_hinge_gram"),
+        (0, N_SAMPLES, "squared_hinge_gram"),
+        (33, 130, "squared_hinge_any"),
+    ],
+)
+def test_linear_svc_has_one_form_where_samples_are_few_and_spheres_large(
+    full_sphere, n_samples, expected, X, monkeypatch
+):
+    called = set()
+    for name in ("squared_hinge_gram", "squared_hinge_any"):
+        kernel = getattr(svm, name)
+        monkeypatch.setattr(svm, name, lambda *args, name=name, kernel=kernel: (called.add(name), kernel(*args)))
+    labels = np.resize(LABELS, n_samples)
+    analysis = plan_analysis(labels, n_samples, CONVERGED_SVC, cv=CV)
+    matrix = np.resize(X.T, (N_VOXELS, n_samples)).astype(np.float32, order="C")
+    neighbours = replace(sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), radius=1), full_sphere=full_sphere)
+    found = run_search(matrix, neighbours, analysis, 1, Progress(0, "test")).fold_scores[0]
+    assert called == {expected}
+    np.testing.assert_array_equal(
+        found, naive.fold_scores(matrix.T, labels, CONVERGED_SVC, list(map(list, neighbours)), cv=CV)
+    )
 
 
 def test_no_warning_without_a_reason(X, spheres):

@@ -1,5 +1,6 @@
 """The compiled path: the kernel of a plan on blocks of spheres, and its scores."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,10 +108,14 @@ class CompiledEngine:
             neighbours.indptr,
             neighbours.indices,
             self._plan.intercept,
-            self._features_below,
+            0 if self._all_gram(neighbours.full_sphere) else self._features_below,
             self._min_voxels,
             *group_spheres(neighbours.centres, neighbours.levels),
         )
+
+    def _all_gram(self, full_sphere: int) -> bool:
+        """For all spheres of an analysis, since a kernel without the other form is compiled sooner."""
+        return (full_sphere == 0 and self._plan.all_gram_from < math.inf) or full_sphere >= self._plan.all_gram_from
 
     def observed(self, neighbours: Neighbours) -> Decoded:
         """Decode the spheres of a block without permutations."""

@@ -195,7 +195,7 @@ def time_made_up_spheres(analysis: Analysis, n_samples: int, n_voxels: int, n_sp
     X = _smooth_data(n_voxels + n_spheres, n_samples)
     indptr = np.arange(n_spheres + 1) * n_voxels
     indices = (np.arange(n_spheres)[:, None] + np.arange(n_voxels)).ravel().astype(np.int32)
-    neighbours = Neighbours(indptr, indices, np.zeros((n_spheres, 3)), len(X))
+    neighbours = Neighbours(indptr, indices, np.zeros((n_spheres, 3)), len(X), full_sphere=n_voxels)
     began = time.perf_counter()
     run_search(X, neighbours, analysis, threads, Progress(0, "explain"))
     return time.perf_counter() - began

@@ -41,6 +41,8 @@ class Neighbours:
     levels : ndarray of int8
         For each of ``indices``, whether neighbouring spheres have that voxel too (:mod:`fastsl.shared`); empty where
         nobody looked.
+    full_sphere : int
+        Voxels of a sphere that nothing cuts, also where none is listed; 0 where there is no such number.
     """
 
     indptr: NDArray[np.int64]
@@ -48,6 +50,7 @@ class Neighbours:
     centres: NDArray[np.float64]
     n_voxels: int
     levels: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
+    full_sphere: int = 0
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -76,6 +79,7 @@ class Neighbours:
             self.centres[start:stop],
             self.n_voxels,
             self.levels[first:last],
+            self.full_sphere,
         )
 
     def take(self, centres: ArrayLike) -> "Neighbours":
@@ -89,6 +93,7 @@ class Neighbours:
             self.centres[chosen],
             self.n_voxels,
             self.levels[members] if len(self.levels) else self.levels,
+            self.full_sphere,
         )
 
     def to_sparse(self) -> sparse.csr_array:
@@ -202,7 +207,7 @@ class Spheres:
     def block(self, start: int, stop: int) -> Neighbours:
         """List the spheres ``start`` to ``stop - 1``."""
         centres = np.asarray(self.centres[start:stop], np.float64)
-        shared_by = self._search[-1]
+        _, _, _, exact, *_, shared_by = self._search
         counts, indptr = np.empty(len(centres), np.int64), np.zeros(len(centres) + 1, np.int64)
         indices, levels = _no_members()
         self._list(centres, indptr, indices, levels, counts)
@@ -210,7 +215,7 @@ class Spheres:
         indices = np.empty(indptr[-1], np.int32)
         levels = np.empty(indptr[-1] if shared_by.size else 0, np.int8)
         self._list(centres, indptr, indices, levels, counts)
-        return Neighbours(indptr, indices, centres, self.n_voxels, levels)
+        return Neighbours(indptr, indices, centres, self.n_voxels, levels, len(exact))
 
 
 def _no_members() -> tuple[NDArray[np.int32], NDArray[np.int8]]:

@@ -1,5 +1,6 @@
 """LinearSVC with an l2 penalty, one against the rest."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from fastsl.decoders.plan import Plan
 from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
-#: Samples up to which every sphere is decoded from its Gram matrix, so that the kernel is compiled without the other
-#: form: 120 volumes and 29 voxels take 106 us from the Gram matrix, 96 from features; 216 volumes 391 and 118.
-_FEW = 128
+#: Up to so many samples, and from so many voxels in a sphere that nothing cuts, every sphere is decoded from its Gram
+#: matrix, so that the kernel is compiled without the other form. 120 volumes and 7, 19, 27 and 33 voxels take 38, 63, 86
+#: and 108 us from features, 97, 104, 109 and 114 from the Gram matrix; 216 volumes and 30 voxels 118 and 391.
+_FEW_SAMPLES, _FEW_VOXELS = 128, 33
 
 
 def refuse(estimator: Any) -> str | None:
@@ -47,7 +49,8 @@ def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         y=y,
         folds=folds,
         intercept=float(estimator.intercept_scaling) ** 2 if estimator.fit_intercept else 0.0,
-        features_below=0.0 if len(y) <= _FEW else 0.4,
+        features_below=0.4,
+        all_gram_from=_FEW_VOXELS if len(y) <= _FEW_SAMPLES else math.inf,
     )
 
 

@@ -45,6 +45,8 @@ class Plan:
         Spheres with fewer voxels than this part of the training samples of the smallest fold are decoded from their
         voxels, the others from their Gram matrix (:class:`fastsl._kernels.waist.Sphere`): where both take as long.
         0 where there is one way only. docs/performance.md has the measurement.
+    all_gram_from : float
+        Where a sphere that nothing cuts has this many voxels, all are decoded from their Gram matrix.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Plan:
     kind: Kind = HeldOut
     intercept: float = math.inf
     features_below: float = 0.0
+    all_gram_from: float = math.inf
 
     @property
     def n_out(self) -> int:
