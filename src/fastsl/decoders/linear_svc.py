@@ -17,8 +17,8 @@ from fastsl.decoders.problems import classification_problems, outputs_of
 from fastsl.folds import Folds
 
 #: Up to so many samples, and from so many voxels in a sphere that nothing cuts, every sphere is decoded from its Gram
-#: matrix, so that the kernel is compiled without the other form. 120 volumes and 7, 19, 27 and 33 voxels take 38, 63, 86
-#: and 108 us from features, 97, 104, 109 and 114 from the Gram matrix; 216 volumes and 30 voxels 118 and 391.
+#: matrix, so that the kernel is compiled without the other form. 120 volumes and 7, 19, 27 and 33 voxels take 38, 63,
+#: 86 and 108 us from features, 97, 104, 109 and 114 from the Gram matrix; 216 volumes and 30 voxels 118 and 391.
 _FEW_SAMPLES, _FEW_VOXELS = 128, 33
 
 
