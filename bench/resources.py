@@ -158,6 +158,8 @@ def memory(work, voxel_size, n_volumes, suffix, cases):
     n_voxels = int(python(MAKE_BRAIN, folder, voxel_size, n_volumes, suffix))
     matrix = n_voxels * n_volumes * 4 / 2**20
     budget = TIMES_MATRIX * matrix + BASE_MB
+    for estimator in {estimator for estimator, *_ in cases}:  # compiling takes memory, once
+        run([sys.executable, "-m", "fastsl", "warmup", "--quiet", f"--estimator={estimator}"], work / "svc")
     for estimator, radius, few in cases:
         command = [
             sys.executable,
