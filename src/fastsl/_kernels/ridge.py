@@ -22,7 +22,7 @@ from fastsl._kernels.waist import inverse
 from fastsl._runtime.jit import helper, inlined
 
 #: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
-#: inverse, 120 volumes, one core: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
+#: inverse, 120 volumes, one core, before there were tiles: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
 FEW = 10
 
 

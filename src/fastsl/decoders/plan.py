@@ -46,7 +46,8 @@ class Plan:
         voxels, the others from their Gram matrix (:class:`fastsl._kernels.waist.Sphere`): where both take as long.
         0 where there is one way only. docs/performance.md has the measurement.
     all_gram_from : float
-        Where a sphere that nothing cuts has this many voxels, all are decoded from their Gram matrix.
+        Where a sphere that nothing cuts has this many voxels, or nobody knows how many, all are decoded from their Gram
+        matrix.
     """
 
     name: str
