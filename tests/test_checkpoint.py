@@ -120,6 +120,22 @@ def test_shards_are_continued_alone(fit, small_blocks, decoded, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-2-of-3"]
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_ctrl_c_while_a_file_is_made_loses_no_block(fit, small_blocks, tmp_path, monkeypatch, written):
+    def interrupted(*arguments):
+        monkeypatch.setattr(recorder, "write_blocks", write)
+        if written:
+            write(*arguments)
+        raise KeyboardInterrupt
+
+    write = recorder.write_blocks
+    monkeypatch.setattr(recorder, "write_blocks", interrupted)
+    monkeypatch.setattr(recorder, "BYTES_A_FILE", 100)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    assert [(file.start, file.stop) for file in files(tmp_path)] == [(0, 64)]
+
+
 def test_a_search_that_saved_nothing_leaves_nothing(fit, decoded, tmp_path):
     decoded.stop_after = 0
     with pytest.raises(ZeroDivisionError):

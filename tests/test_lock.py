@@ -47,16 +47,17 @@ def test_a_lock_is_held_once_and_given_back(path):
 
 
 def test_only_one_of_many_threads_gets_it(path):
-    got, barrier = [], threading.Barrier(8)
+    got, barrier, all_tried = [], threading.Barrier(8), threading.Barrier(8, timeout=60)
 
     def compete():
         barrier.wait()
         try:
             with Lock(path, "it"):
                 got.append(1)
-                time.sleep(0.3)
+                all_tried.wait()
         except BlockingIOError:
             got.append(0)
+            all_tried.wait()
 
     threads = [threading.Thread(target=compete) for _ in range(8)]
     for thread in threads:

@@ -128,16 +128,18 @@ class FileRecorder(Recorder):
                 f"another process took over {self._folder} while this one showed no sign of life; it goes on, and this "
                 "one ends."
             )
-        blocks, self._waiting = self._waiting, []
+        blocks = self._waiting
         try:
             write_blocks(self._folder, blocks, self._about)
         except OSError as error:
+            self._waiting = []
             raise OSError(
                 f"cannot write to {self._folder} ({error.strerror}): {self.n_saved} of "
                 f"{self._manifest.stop - self._manifest.first} spheres are saved there. Make room, and give the same "
                 "command again: it goes on from there."
             ) from error
         self._covered.append((blocks[0].start, blocks[-1].stop))
+        self._waiting = []  # only now: a Ctrl-C while they are written flushes once more, to a file of the same name
         self._last_write = time.monotonic()
 
     def _check_room(self, block: Block) -> None:
