@@ -31,7 +31,7 @@ from fastsl.analysis import plan_analysis
 from fastsl.block_metric import BlockMetric
 from fastsl.decoders import REGISTRY
 from fastsl.outcome import mean_over_folds
-from fastsl.predictions import LogLikelihoods
+from fastsl.predictions import LogRatios
 from fastsl.progress import Progress
 from fastsl.search import run_search
 
@@ -110,9 +110,9 @@ def data(neighbours):
 
 @BlockMetric
 def weighted_contrasts(held_out):
-    """The same, of log-likelihoods less the first class's, which alone mean nothing and have float32's digits only."""
-    if isinstance(held_out, LogLikelihoods):
-        held_out = replace(held_out, values=held_out.values - held_out.values[:, :, :1])
+    """The same, without the first class's log-likelihoods, which mean nothing and have float32's digits only."""
+    if isinstance(held_out, LogRatios):
+        held_out = replace(held_out, values=held_out.values * (np.arange(held_out.values.shape[2]) > 0))
     return weighted_sum.of_block(held_out)
 
 

@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
+from sklearn.svm import LinearSVC
 
 import naive
+from fastsl import metrics
 from fastsl._kernels import bayes, centroid
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
-from fastsl.decoders import local
-from fastsl.decoders.additive import BySums, bayes_widths, class_folds, plan_bayes, plan_centroid
+from fastsl.block_metric import BlockMetric
+from fastsl.decoders import REGISTRY, local
+from fastsl.decoders.additive import BySums, ExactRows, bayes_rows, class_folds, plan_bayes, plan_centroid
 from fastsl.decoders.plan import row_length
 from fastsl.folds import Folds
+from fastsl.predictions import ClassesAlone
 
 N, P = 15, 9
 rng = np.random.default_rng(0)
@@ -55,7 +59,7 @@ def zeros(entries):
     return np.zeros(len(entries.size))
 
 
-def launch(tabulate, kernel, X, planned, widths, *arguments, **options):
+def launch(tabulate, kernel, X, planned, rows, *arguments, **options):
     entries, outputs = planned
     out = np.full((len(SPHERES), row_length(outputs, FOLDS)), 99.0)
     status = np.full(len(SPHERES), 99, np.int8)
@@ -65,20 +69,20 @@ def launch(tabulate, kernel, X, planned, widths, *arguments, **options):
         kernel(part, table.shift, table.voxels, table.sums, entries, *made, out, status)
 
     with kernel_threads(1):
-        BySums(entries, *widths, tabulate, decode)(block_of(X, **options), out, status)
+        BySums(entries, rows, tabulate, decode)(block_of(X, **options), out, status)
     return out, status, outputs
 
 
 def launch_bayes(X, *, smoothing, **options):
     planned = class_folds(Y, FOLDS, 1, None, 1)
-    widths = bayes_widths(planned[0])
-    return launch(bayes.tabulate_bayes, bayes.naive_bayes, X, planned, widths, zeros, lambda _: smoothing, **options)
+    rows = bayes_rows(planned[0])
+    return launch(bayes.tabulate_bayes, bayes.naive_bayes, X, planned, rows, zeros, lambda _: smoothing, **options)
 
 
 def launch_centroid(X, *arguments):
     planned = class_folds(Y, FOLDS, 2, None, 2, contrast=True)
-    widths = row_length(planned[1], FOLDS), 0
-    return launch(centroid.tabulate_centroids, centroid.nearest_centroid, X, planned, widths, *arguments)
+    rows = ExactRows(row_length(planned[1], FOLDS), 0)
+    return launch(centroid.tabulate_centroids, centroid.nearest_centroid, X, planned, rows, *arguments)
 
 
 def naive_bayes(X, fold, smoothing):
@@ -93,13 +97,17 @@ def naive_bayes(X, fold, smoothing):
     return np.array(rows)
 
 
-def assert_joint_equals(found, expected, rtol):
-    """Joint log-likelihoods (n_classes, n_test): what tells classes apart at ``rtol``, the first as float32 has it.
+def ratios(joint):
+    """Joint log-likelihoods (n_classes, n_test) as kernels have them: the first, and what the others exceed it by."""
+    return np.concatenate([joint[:1], joint[1:] - joint[0]])
 
-    The first has no meaning but how probabilities are rounded (its binade); it is summed in float32 where the rest is
-    not.
+
+def assert_ratios_equal(found, expected, rtol):
+    """What tells classes apart at ``rtol`` of the joint log-likelihood, which itself is as float32 has it.
+
+    It has no meaning but how probabilities are rounded (its binade); it is summed in float32 where the rest is not.
     """
-    np.testing.assert_allclose(found - found[0] + expected[0], expected, rtol=rtol)
+    np.testing.assert_allclose(found[1:] + expected[0], expected[1:] + expected[0], rtol=rtol)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
 
 
@@ -115,7 +123,7 @@ def test_naive_bayes_by_its_formula(smoothing, scale):
             if len(members):
                 expected = naive_bayes(raw(X)[:, members], fold, smoothing)
                 row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
-                assert_joint_equals(row, expected, rtol=1e-8)
+                assert_ratios_equal(row, ratios(expected), rtol=1e-8)
 
 
 def test_a_voxel_without_variance_fails_without_smoothing():
@@ -183,6 +191,104 @@ def test_equal_classes_tie(smoothing):
         for held_out in plan.held_out(out):
             assert not held_out.predicted.any()
             np.testing.assert_array_equal(held_out.probability[:, :, 0], held_out.probability[:, :, 1])
+    for held_out in classes_alone(GaussianNB(var_smoothing=smoothing), labels, folds, block)[1]:
+        np.testing.assert_array_equal(held_out.values, 0.0)
+        assert not held_out.predicted.any()
+
+
+def classes_alone(estimator, y, folds, block):
+    """Statuses of spheres, and a fold's predicted classes and contrasts."""
+    plan = plan_bayes(estimator, y, folds).for_metrics([metrics.accuracy])
+    out, status = np.empty((len(block.indptr) - 1, plan.n_out)), np.empty(len(block.indptr) - 1, np.int8)
+    with kernel_threads(1):
+        plan.run(block, out, status)
+    return status, list(plan.held_out(out))
+
+
+def spoil(X):
+    """Voxels that are left out of sums, each for another reason."""
+    X[3, 90] = 1e4  # a sample that is far off
+    X[:, 40] *= 1e-3
+    X[:, 104] = 5.0
+    return X
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1e-9, 1e-3, 0.5])
+@pytest.mark.parametrize("change", [np.asarray, spoil], ids=["plain", "spoilt"])
+def test_classes_alone_are_those_of_all_numbers(smoothing, change):
+    block = wide_block(
+        change(wide_data(150)), [np.arange(30), np.arange(20, 60), np.arange(80, 100), np.arange(100, 150)]
+    )
+    for estimator in (GaussianNB(var_smoothing=smoothing), GaussianNB(priors=[0.2, 0.8], var_smoothing=smoothing)):
+        y = Y if estimator.priors is None else np.minimum(Y, 1)  # one fold has one class then
+        plan = plan_bayes(estimator, y, FOLDS)
+        out, status = np.empty((4, plan.n_out)), np.empty(4, np.int8)
+        with kernel_threads(1):
+            plan.run(block, out, status)
+        found, alone = classes_alone(estimator, y, FOLDS, block)
+        np.testing.assert_array_equal(found, status)
+        for everything, classes in zip(plan.held_out(out), alone, strict=True):
+            if everything is None:
+                assert classes is None
+                continue
+            np.testing.assert_array_equal(classes.failed, status != 0)
+            np.testing.assert_array_equal(classes.predicted[status == 0], everything.predicted[status == 0])
+            assert classes.decision is None
+            assert classes.probability is None
+
+
+def joint_of_sphere(A, y, train, test, smoothing):
+    """Joint log-likelihoods (n_classes, n_test) in long double, equal priors."""
+    A = A.astype(np.longdouble)
+    added = smoothing * A[train].var(axis=0).max()
+    rows = []
+    for k in np.unique(y[train]):
+        part = A[train][y[train] == k]
+        var = part.var(axis=0) + added
+        rows.append(-0.5 * (np.log(var) + (A[test] - part.mean(axis=0)) ** 2 / var).sum(axis=1))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("smoothing", [0.0, 1e-3])
+def test_classes_that_float32_cannot_tell_apart(n_classes, smoothing):
+    """Following voxels have the same samples with classes exchanged: in a sphere of whole turns all classes tie.
+
+    But for some noise, the contrasts of which are of the size of what float32 leaves of their sums.
+    """
+    rng, n_each, n_test, n_turns = np.random.default_rng(5), 8, 40, 6 * SEGMENT // n_classes
+    y = np.concatenate([np.repeat(np.arange(n_classes), n_each), np.arange(n_test) % n_classes])
+    train, test = np.arange(n_classes * n_each), np.arange(n_classes * n_each, len(y))
+    given = rng.standard_normal((len(y), n_turns))
+    voxels = []
+    for turn in range(n_classes):
+        rolled = np.roll(train.reshape(n_classes, n_each), turn, axis=0).ravel()
+        voxels.append(np.concatenate([given[rolled], given[test]]))
+    X = np.stack(voxels, axis=2).reshape(len(y), -1)
+    X = (X + 5e-8 * rng.standard_normal(X.shape)).astype(np.float32)
+    folds = Folds(len(y), (train,), (test,))
+    turns = np.arange(60).reshape(-1, n_classes) + 2 * n_classes * np.arange(60 // n_classes)[:, None]  # many stretches
+    spheres = [n_classes * start + turns.ravel() for start in range(0, n_turns - turns.max() // n_classes, 2)]
+    _, (held_out,) = classes_alone(GaussianNB(var_smoothing=smoothing), y, folds, wide_block(X, spheres))
+    n_close = 0
+    for c, sphere in enumerate(spheres):
+        joint = joint_of_sphere(X[:, sphere], y, train, test, smoothing)
+        second, first = np.sort(joint, axis=0)[-2:]
+        told = first - second > 1e-11  # in float64
+        np.testing.assert_array_equal(held_out.predicted[c][told], joint.argmax(axis=0)[told])
+        n_close += np.count_nonzero(told & (first - second < 1e-5))
+    assert n_close > 100
+
+
+def test_what_is_ranked_or_kept_takes_all_numbers():
+    plan = plan_bayes(GaussianNB(), Y, FOLDS)
+    assert plan.for_metrics([metrics.accuracy], keep=True) is plan
+    for asked in ([metrics.accuracy, metrics.roc_auc], [metrics.neg_log_loss], [BlockMetric(metrics.accuracy)]):
+        assert plan.for_metrics(asked) is plan
+    for asked in ([metrics.accuracy], [metrics.balanced_accuracy, metrics.METRICS["f1_macro"]]):
+        assert plan.for_metrics(asked).kind is ClassesAlone
+    linear = REGISTRY[LinearSVC].plan(LinearSVC(), Y, FOLDS)
+    assert linear.for_metrics([metrics.accuracy]) is linear
 
 
 def test_small_spheres_are_left_out():
@@ -243,7 +349,7 @@ def run_bayes(blocks, smoothing=1e-9):
     def decode(part, table, out, status):
         bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, zeros(entries), smoothing, out, status)
 
-    run = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode)
+    run = BySums(entries, bayes_rows(entries), bayes.tabulate_bayes, decode)
     return rows_of(blocks, run, row_length(outputs, FOLDS))
 
 
@@ -257,7 +363,7 @@ def run_centroid(blocks):
             part, table.shift, table.voxels, table.sums, entries, zeros(entries), by_distance, out, status
         )
 
-    return rows_of(blocks, BySums(entries, n_out, 0, centroid.tabulate_centroids, decode), n_out)
+    return rows_of(blocks, BySums(entries, ExactRows(n_out, 0), centroid.tabulate_centroids, decode), n_out)
 
 
 @pytest.mark.parametrize("table_bytes", [1, 3 * 64 * 1000, 10**9], ids=["one sphere", "some segments", "all"])
@@ -269,6 +375,10 @@ def test_results_do_not_depend_on_the_room_for_tables(table_bytes, monkeypatch):
     block = wide_block(X, members)
     halves = [block._replace(indptr=block.indptr[a : b + 1]) for a, b in ((0, 2), (2, 5), (5, 6))]
     np.testing.assert_array_equal(run_bayes(halves), expected)
+    plan = plan_bayes(GaussianNB(), Y, FOLDS).for_metrics([metrics.accuracy])
+    in_parts = rows_of(halves, plan.run, plan.n_out)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(in_parts, rows_of([block], plan.run, plan.n_out))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1e-9, 1e-6])
@@ -282,7 +392,7 @@ def test_sums_agree_with_voxel_by_voxel(smoothing, monkeypatch):
         for fold, output in enumerate(class_folds(Y, FOLDS, 1, None, 1)[1]):
             expected = naive_bayes(X[:, sphere].astype(float), fold, smoothing)
             row = found[c, output.start : output.start + expected.size].reshape(expected.shape)
-            assert_joint_equals(row, expected, rtol=1e-9)
+            assert_ratios_equal(row, ratios(expected), rtol=1e-9)
 
 
 def test_voxels_of_another_scale_cost_their_neighbours_nothing():
@@ -323,7 +433,7 @@ def assert_rows_equal(found, expected, rtol):
     for output, test in zip(class_folds(Y, FOLDS, 1, None, 1)[1], FOLDS.test, strict=True):
         columns = slice(output.start, output.start + output.n_columns * len(test))
         for row, other in zip(found[:, columns], expected[:, columns], strict=True):
-            assert_joint_equals(*(one.reshape(output.n_columns, -1) for one in (row, other)), rtol)
+            assert_ratios_equal(*(one.reshape(output.n_columns, -1) for one in (row, other)), rtol)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 64])

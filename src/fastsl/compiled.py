@@ -39,6 +39,7 @@ class CompiledEngine:
         rows: Callable[[int], PredictionRows] | None = None,
         null: Null | None = None,
     ) -> None:
+        plan = plan.for_metrics(metrics.values(), keep=rows is not None)
         self._X, self._plan, self._metrics, self._null = X, plan, metrics, null
         self._min_voxels = max(1, min_voxels)
         self._make_rows = rows

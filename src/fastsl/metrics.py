@@ -212,6 +212,8 @@ REGRESSOR_METRICS: dict[str, Metric] = {
     "neg_root_mean_squared_error": neg_root_mean_squared_error,
     "neg_mean_absolute_error": neg_mean_absolute_error,
 }
+#: Metrics that ask for predicted classes and nothing else.
+CLASSES_ALONE = frozenset(CLASSIFIER_METRICS.values()) - {roc_auc, neg_log_loss}
 #: Every metric that is vectorised over spheres, by the name of the scikit-learn scorer that it equals.
 METRICS: dict[str, Metric] = {**CLASSIFIER_METRICS, **REGRESSOR_METRICS}
 

@@ -108,11 +108,43 @@ class LogOdds(HeldOut):
         return softmax(self.values, axis=2)
 
 
-class LogLikelihoods(HeldOut):
-    """Joint log-likelihood of every class, one column each even for two: naive Bayes. Has no decision function.
+class ClassesAlone(HeldOut):
+    """What predicts, of a decoder that was asked for classes and nothing else: it takes less to compute."""
 
-    Their differences have float64's digits. The first class's is good to float32's only: alone it means nothing.
+    @property
+    def decision(self) -> None:
+        """None: was not asked for."""
+        return
+
+
+class LogRatios(HeldOut):
+    """Joint log-likelihood of the first class, then how much larger those of the others are: naive Bayes.
+
+    Has no decision function. The first has float32's digits only: alone it means nothing.
     """
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the likeliest class, the only one where a fold was trained on one."""
+        ratios = self.values.copy()
+        ratios[:, :, 0] = 0.0
+        return first_largest(ratios)
+
+    @property
+    def decision(self) -> None:
+        """None: naive Bayes of scikit-learn has probabilities only."""
+        return
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_centres, n_test, n_classes), as scikit-learn rounds: near 1 that decides on ties."""
+        joint = self.values.copy()
+        joint[:, :, 1:] += joint[:, :, :1]
+        return np.asarray(np.exp(joint - logsumexp(joint, axis=2, keepdims=True)))
+
+
+class LogLikelihoods(HeldOut):
+    """Joint log-likelihood of every class, one column each even for two. Has no decision function."""
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ variance of a voxel of the sphere. The first order of a is summed beside,
 Classes are told apart by the contrasts E_k - E_0, which alone are summed in float64. In float32: their derivatives, of
 which a leaves 1e-16, and E_0, which only says how probabilities are rounded, as scikit-learn's are: to the spacing of
 float64 at the joint log-likelihood. Spheres where a is not small against every variance (1e-5, so that what is left out
-is 1e-10) are computed voxel by voxel.
+is 1e-10) are computed voxel by voxel. Where nothing but classes is asked for: :mod:`fastsl._kernels.bayes_classes`.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ _SMALL, _LARGE = 1e-150, 1e150
 _FIRST_ORDER = 1e-5
 #: Larger squares (a test sample some hundred deviations off) would cost a voxel's neighbours in a prefix sum digits,
 #: and so would a variance below this part of the segment's typical one, or so small that dE is beyond float32.
-_LARGEST_SQUARE, _SMALLEST_PART, _SMALLEST_VARIANCE = 1e5, 1e-4, 1e-30
+LARGEST_SQUARE, _SMALLEST_PART, _SMALLEST_VARIANCE = 1e5, 1e-4, 1e-30
 
 
 class Sums(NamedTuple):
@@ -52,7 +52,7 @@ def _first_evidence(x, mean, var, first):
         d = np.float64(x[i]) - mean
         q = d * d * inverse
         first[i] = constant - 0.5 * q
-        beyond += q > _LARGEST_SQUARE
+        beyond += q > LARGEST_SQUARE
     return beyond
 
 
@@ -66,7 +66,7 @@ def _contrast(x, mean_0, var_0, mean, var, row, slope):
         q_0, q = d_0 * d_0 * inverse_0, d * d * inverse
         row[i] = constant - 0.5 * (q - q_0)
         slope[i] = 0.5 * ((q - 1.0) * inverse - (q_0 - 1.0) * inverse_0)
-        beyond += q > _LARGEST_SQUARE
+        beyond += q > LARGEST_SQUARE
     return beyond
 
 
@@ -88,20 +88,31 @@ def _bayes_parts(tested, voxels, folds, v, exact, first, slope):
 
 
 @helper
+def range_of_variances(voxels, v):
+    """Smallest variance of a class of one voxel, 0 for none or for what is no number, and the largest of a fold."""
+    least, most = np.inf, 0.0
+    for e in range(voxels.var.shape[1]):
+        least = min(least, voxels.var[v, e])
+    for fold in range(voxels.total.shape[1]):
+        most = max(most, voxels.total[v, fold])
+    return (least if least > 0.0 else 0.0), most
+
+
+@helper
+def smallest_in_sums(least):
+    """Variances below this are too small beside those of their neighbours in a segment."""
+    return max(_SMALLEST_VARIANCE, _SMALLEST_PART * typical(least))
+
+
+@helper
 def _bayes_row(tested, voxels, sums, folds, v):
     """A voxel's row of the table; zeros, and ``least`` 0, where it is out of bounds."""
     n_test = folds.test.shape[0]
     exact, rough = sums.rows[v][: sums.n_exact], rough_part(sums.rows[v], sums.n_exact)
-    least = np.inf
-    for e in range(folds.size.shape[0]):
-        least = min(least, voxels.var[v, e])
-    sums.most[v] = 0.0
-    for fold in range(voxels.total.shape[1]):
-        sums.most[v] = max(sums.most[v], voxels.total[v, fold])
+    sums.least[v], sums.most[v] = range_of_variances(voxels, v)
     rough[:] = 0.0
-    if least > 0.0 and _bayes_parts(tested, voxels, folds, v, exact, rough[:n_test], rough[n_test:]) > 0:
-        least = 0.0
-    sums.least[v] = least if least > 0.0 else 0.0
+    if sums.least[v] > 0.0 and _bayes_parts(tested, voxels, folds, v, exact, rough[:n_test], rough[n_test:]) > 0:
+        sums.least[v] = 0.0
     if sums.least[v] == 0.0:
         sums.rows[v] = 0.0
 
@@ -109,7 +120,7 @@ def _bayes_row(tested, voxels, sums, folds, v):
 @helper
 def _leave_out(sums, start, stop):
     """Take voxels out of the sums of a segment whose variances are too small for their neighbours'."""
-    limit = max(_SMALLEST_VARIANCE, _SMALLEST_PART * typical(sums.least[start:stop]))
+    limit = smallest_in_sums(sums.least[start:stop])
     for v in range(start, stop):
         if sums.least[v] < limit:
             sums.least[v] = 0.0
@@ -136,7 +147,7 @@ def tabulate_bayes(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def _added(members, shift, voxels, sums, smoothing, added):
+def added_variances(members, shift, voxels, sums, smoothing, added):
     """What is added to the variances of each fold; the smallest of all variances, and the most that is added."""
     least, least_added, most = np.inf, -1.0, -np.inf
     added[:] = -1.0
@@ -162,14 +173,14 @@ def _raise_to(total, added):
 
 
 @helper
-def _add_contrast(first, constant, contrast, added, slope, row):
+def _to_first_order(constant, contrast, added, slope, row):
     for i in range(row.shape[0]):
-        row[i] = first[i] + (constant + contrast[i] + added * slope[i])
+        row[i] = constant + contrast[i] + added * slope[i]
 
 
 @helper
 def _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, row):
-    """Joint log-likelihoods of one sphere to first order in ``added``."""
+    """Evidence of one sphere to first order in ``added``."""
     exact[:] = 0.0
     rough[:] = 0.0
     add_members(sums.rows, shift, members, exact, rough)
@@ -182,15 +193,14 @@ def _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, 
                 for i in range(n):
                     own[i] = log_prior[e] + rough[folds.test_ptr[fold] + i]
                 continue
-            first = row[folds.start[e_0] : folds.start[e_0] + n]
             constant, slope = log_prior[e] - log_prior[e_0], rough[n_test + place : n_test + place + n]
-            _add_contrast(first, constant, exact[place : place + n], added[fold], slope, own)
+            _to_first_order(constant, exact[place : place + n], added[fold], slope, own)
             place += n
 
 
 @helper
 def _bayes_by_voxels(X, members, shift, voxels, folds, log_prior, added, row):
-    """Joint log-likelihoods of one sphere; returns 1 where a variance is 0."""
+    """Evidence of one sphere; returns 1 where a variance is 0."""
     n_folds, n_entries, p = added.shape[0], folds.size.shape[0], members.shape[0]
     logdet, product = np.zeros(n_entries), np.ones(n_entries)
     tested = np.empty(folds.test.shape[0], np.float32)
@@ -210,18 +220,23 @@ def _bayes_by_voxels(X, members, shift, voxels, folds, log_prior, added, row):
                     product[e] = 1.0
                 add_squares(x, voxels.mean[v, e], 1.0 / var, row[folds.start[e] : folds.start[e] + x.shape[0]])
     for fold in range(n_folds):
-        for e in range(folds.first[fold], folds.first[fold + 1]):
+        e_0, n = folds.first[fold], folds.test_ptr[fold + 1] - folds.test_ptr[fold]
+        for e in range(e_0, folds.first[fold + 1]):
             constant = log_prior[e] - 0.5 * (p * _LOG_TWO_PI + logdet[e] + np.log(product[e]))
-            for i in range(folds.start[e], folds.start[e] + folds.test_ptr[fold + 1] - folds.test_ptr[fold]):
-                row[i] = constant - 0.5 * row[i]
+            own, first = row[folds.start[e] : folds.start[e] + n], row[folds.start[e_0] : folds.start[e_0] + n]
+            for i in range(n):
+                own[i] = constant - 0.5 * own[i]
+                if e > e_0:
+                    own[i] -= first[i]
     return 0
 
 
 @over_spheres
 def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, status):
-    """Joint log-likelihoods ``out`` (n_centres, n_out); see :mod:`fastsl._kernels.additive` for ``shift``.
+    """Evidence ``out`` (n_centres, n_out); see :mod:`fastsl._kernels.additive` for ``shift``.
 
-    Status 1: a variance is zero; -1: fewer than ``min_voxels``.
+    Of a fold's first class the joint log-likelihood, of the others what they exceed it by. Status 1: a variance is
+    zero; -1: fewer than ``min_voxels``.
     """
     added, exact = np.empty(folds.first.shape[0] - 1), np.empty(sums.n_exact)
     rough = np.empty(folds.test.shape[0] + sums.n_exact)
@@ -229,7 +244,7 @@ def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, st
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            least, most = _added(members, shift, voxels, sums, smoothing, added)
+            least, most = added_variances(members, shift, voxels, sums, smoothing, added)
             if least > 0.0 and most <= _FIRST_ORDER * least:
                 status[b] = 0
                 _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, out[b])

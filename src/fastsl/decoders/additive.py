@@ -4,12 +4,14 @@ import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels import bayes, centroid, centroid_null, scores
+from fastsl._kernels import bayes, bayes_classes, centroid, centroid_null, scores
 from fastsl._kernels.additive import SEGMENT
 from fastsl._kernels.block import Block
 from fastsl._kernels.labellings import Labellings
@@ -19,7 +21,7 @@ from fastsl.decoders.labellings import NullPlan, in_launches
 from fastsl.decoders.local import SegmentTable, localise
 from fastsl.decoders.plan import Output, Plan, lay_out, row_length
 from fastsl.folds import Folds
-from fastsl.predictions import LogLikelihoods, NearestMeans
+from fastsl.predictions import ClassesAlone, LogRatios, NearestMeans
 
 #: Fewest segments that are worth a part: half a millisecond.
 _FEWEST_SEGMENTS = 4
@@ -134,22 +136,65 @@ def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform:
     return np.log(share)
 
 
+@dataclass(frozen=True)
+class ExactRows:
+    """Prefix sums in rows of ``n_exact`` float64 values and ``n_rough`` float32 ones."""
+
+    n_exact: int
+    n_rough: int
+
+    @property
+    def n_columns(self) -> int:
+        """Of the table, in values of 8 bytes."""
+        return self.n_exact + -(-self.n_rough // 2)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of a voxel."""
+        return 8 * self.n_columns + 16
+
+    def allocate(self, n_rows: int) -> bayes.Sums:
+        """An empty table."""
+        rows = _aligned(n_rows, self.n_columns, np.dtype(np.float64))
+        return bayes.Sums(rows, self.n_exact, np.empty(n_rows), np.empty(n_rows))
+
+
+@dataclass(frozen=True)
+class RoundedRows:
+    """Prefix sums in rows of float32, and what they may be wrong by."""
+
+    n_columns: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Of a voxel."""
+        return 4 * self.n_columns + 32
+
+    def allocate(self, n_rows: int) -> bayes_classes.RoundedSums:
+        """An empty table."""
+        rows = _aligned(n_rows, self.n_columns, np.dtype(np.float32))
+        return bayes_classes.RoundedSums(rows, *(np.empty(n_rows) for _ in range(4)))
+
+
+def _aligned(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Empty array that begins with a cache line, as its rows then do where they have a multiple of 64 bytes."""
+    line = 64 // dtype.itemsize
+    values = np.empty(n_rows * n_columns + line, dtype)
+    begin = -(values.ctypes.data // dtype.itemsize) % line
+    return values[begin : begin + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
 class PrefixSums(SegmentTable):
-    """What is known of the voxels of some segments, and prefix sums of their parts of what a sphere sums up.
+    """What is known of the voxels of some segments, and prefix sums of their parts of what a sphere sums up."""
 
-    A row has ``n_exact`` float64 values, and ``n_rough`` float32 ones.
-    """
-
-    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> None:
-        self._entries, self._n_exact, self._n_rough = entries, n_exact, n_rough
-        self._n_columns = n_exact + -(-n_rough // 2)
-        n_voxel = 16 * len(entries.size) + 8 * len(entries.first)
-        super().__init__(X, n_voxel + 8 * self._n_columns + 16)
+    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, row: ExactRows | RoundedRows) -> None:
+        self._entries, self._row = entries, row
+        super().__init__(X, 16 * len(entries.size) + 8 * len(entries.first) + row.n_bytes)
         self._allocate()
 
-    def restart(self, X: NDArray[np.float32], entries: ClassFolds, n_exact: int, n_rough: int) -> bool:
+    def restart(self, X: NDArray[np.float32], entries: ClassFolds, row: ExactRows | RoundedRows) -> bool:
         """Serve other data or labels, where they need a table of the same shape; False: they do not."""
-        same = len(X) == len(self.X) and n_exact == self._n_exact and n_rough == self._n_rough
+        same = len(X) == len(self.X) and row == self._row
         same = same and entries.size.shape == self._entries.size.shape
         same = same and entries.first.shape == self._entries.first.shape
         same = same and entries.test.shape == self._entries.test.shape
@@ -160,8 +205,7 @@ class PrefixSums(SegmentTable):
 
     def _allocate(self) -> None:
         self.voxels = _empty(self.n_rows, self._entries)
-        rows = _aligned(self.n_rows, self._n_columns)
-        self.sums = bayes.Sums(rows, self._n_exact, np.empty(self.n_rows), np.empty(self.n_rows))
+        self.sums = self._row.allocate(self.n_rows)
 
     def parts(self, block: Block) -> Iterator[tuple[Block, slice, NDArray[np.int64]]]:
         """As in :class:`fastsl.decoders.local.SegmentTable`."""
@@ -169,14 +213,6 @@ class PrefixSums(SegmentTable):
             if len(self.sums.rows) != self.n_rows:
                 self._allocate()
             yield part
-
-
-def _aligned(n_rows: int, n_columns: int) -> NDArray[np.float64]:
-    """Empty array that begins with a cache line, as its rows then do where they have a multiple of eight columns."""
-    line = 64 // 8
-    values = np.empty(n_rows * n_columns + line)
-    begin = -(values.ctypes.data // 8) % line
-    return values[begin : begin + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 class BySums:
@@ -190,12 +226,11 @@ class BySums:
     def __init__(
         self,
         entries: ClassFolds,
-        n_exact: int,
-        n_rough: int,
+        row: ExactRows | RoundedRows,
         tabulate: Callable[..., None],
         decode: Callable[..., None],
     ) -> None:
-        self._needs = entries, n_exact, n_rough
+        self._needs = entries, row
         self._tabulate, self._decode = tabulate, decode
         self._table: PrefixSums | None = None
 
@@ -226,23 +261,41 @@ class BySums:
         return self._table
 
 
-def bayes_widths(entries: ClassFolds) -> tuple[int, int]:
+def _n_contrasts(entries: ClassFolds) -> int:
+    return int(np.maximum(np.diff(entries.first) - 1, 0) @ np.diff(entries.test_ptr))
+
+
+def bayes_rows(entries: ClassFolds) -> ExactRows:
     """How many contrasts a sphere has, and how many values besides: E_0, and the contrasts' derivatives."""
-    n_contrasts = int(np.maximum(np.diff(entries.first) - 1, 0) @ np.diff(entries.test_ptr))
-    return n_contrasts, len(entries.test) + n_contrasts
+    return ExactRows(_n_contrasts(entries), len(entries.test) + _n_contrasts(entries))
 
 
 def plan_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
     """GaussianNB, which also takes a fold of one class."""
+    entries, outputs, decode = _ready_bayes(bayes.naive_bayes, estimator, y, folds)
+    run = BySums(entries, bayes_rows(entries), bayes.tabulate_bayes, decode)
+    alone = partial(_plan_classes_of_bayes, estimator, y, folds)
+    return Plan("GaussianNB", run, outputs, y, folds, LogRatios, classes_alone=alone)
+
+
+def _plan_classes_of_bayes(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
+    entries, outputs, decode = _ready_bayes(bayes_classes.classes_of_bayes, estimator, y, folds, contrast=True)
+    run = BySums(entries, RoundedRows(_n_contrasts(entries)), bayes_classes.tabulate_classes, decode)
+    return Plan("GaussianNB", run, outputs, y, folds, ClassesAlone)
+
+
+def _ready_bayes(
+    kernel: Callable[..., None], estimator: Any, y: NDArray[Any], folds: Folds, *, contrast: bool = False
+) -> tuple[ClassFolds, tuple[Output | None, ...], Callable[..., None]]:
+    """Entries, outputs, and ``decode`` of :class:`BySums`."""
     priors = None if estimator.priors is None else np.asarray(estimator.priors, dtype=np.float64)
-    entries, outputs = class_folds(y, folds, 1, None if priors is None else len(priors), 1)
+    entries, outputs = class_folds(y, folds, 1, None if priors is None else len(priors), 1, contrast=contrast)
     log_prior, smoothing = _log_prior(entries, priors, uniform=False), float(estimator.var_smoothing)
 
     def decode(part: Block, table: PrefixSums, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        bayes.naive_bayes(part, table.shift, table.voxels, table.sums, entries, log_prior, smoothing, out, status)
+        kernel(part, table.shift, table.voxels, table.sums, entries, log_prior, smoothing, out, status)
 
-    run = BySums(entries, *bayes_widths(entries), bayes.tabulate_bayes, decode)
-    return Plan("GaussianNB", run, outputs, y, folds, LogLikelihoods)
+    return entries, outputs, decode
 
 
 def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
@@ -259,7 +312,7 @@ def plan_centroid(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
         sums = table.sums
         centroid.nearest_centroid(part, table.shift, table.voxels, sums, entries, log_prior, by_distance, out, status)
 
-    run = BySums(entries, row_length(outputs, folds), 0, centroid.tabulate_centroids, decode)
+    run = BySums(entries, ExactRows(row_length(outputs, folds), 0), centroid.tabulate_centroids, decode)
     return Plan("NearestCentroid", run, outputs, y, folds, NearestMeans)
 
 

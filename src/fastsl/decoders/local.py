@@ -10,8 +10,9 @@ from fastsl._kernels.block import Block, part_of
 from fastsl._runtime.launch import in_parts
 
 #: A table of voxels may take so much. Centres of following planes share all but a plane of what they need: of 8 mm in a
-#: 2 mm brain eight planes and the one that is left behind, at most 41,900 voxels, 84 MB for GaussianNB of two classes,
-#: 120 volumes and four folds, 88 for six. With 4 MB less voxels are tabulated 1.2 times, with 14 less twice.
+#: 2 mm brain eight planes and the one that is left behind, at most 41,900 voxels. For probabilities of GaussianNB, two
+#: classes and 120 volumes, they take 84 MB with four folds, 88 with six; 28 for classes alone. With 4 MB less voxels
+#: are tabulated 1.2 times, with 14 less twice.
 TABLE_BYTES = 96 * 2**20
 #: And so much for blocks of fewer spheres than this, which come of few spheres altogether: 1,000 of them, all over that
 #: brain, have some three times as many voxels tabulated then, 0.4 s more.

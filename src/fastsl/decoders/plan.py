@@ -1,7 +1,7 @@
 """A decoder made ready for one y and one set of folds."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels.block import Block
 from fastsl.folds import Folds
+from fastsl.metrics import CLASSES_ALONE, Metric
 from fastsl.predictions import HeldOut
 
 #: ``kind(y_true, values, classes)``: what the numbers of a decoder mean.
@@ -48,6 +49,8 @@ class Plan:
     all_gram_from : float
         Where a sphere that nothing cuts has this many voxels, or nobody knows how many, all are decoded from their Gram
         matrix.
+    classes_alone : callable or None
+        Gives the same for scores that ask for predicted classes and nothing else, where that takes less.
     """
 
     name: str
@@ -59,6 +62,13 @@ class Plan:
     intercept: float = math.inf
     features_below: float = 0.0
     all_gram_from: float = math.inf
+    classes_alone: "Callable[[], Plan] | None" = None
+
+    def for_metrics(self, metrics: Iterable[Metric], *, keep: bool = False) -> "Plan":
+        """What is enough for these scores, and for predictions with their evidence where that is to ``keep``."""
+        if self.classes_alone is None or keep or not CLASSES_ALONE.issuperset(metrics):
+            return self
+        return self.classes_alone()
 
     @property
     def n_out(self) -> int:

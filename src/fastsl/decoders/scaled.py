@@ -5,6 +5,7 @@ of a whole block of spheres are scaled once a fold, by scikit-learn itself and i
 float32), and the decoder runs fold by fold on them.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,14 @@ def plan(plan_decoder: PlanFunction, estimator: Pipeline, y: NDArray[Any], folds
     """One plan of the decoder for each fold, each on voxels scaled by the samples that it trains on."""
     scaler, decoder = estimator[0], estimator[1]
     parts = [plan_decoder(decoder, y, Folds(folds.n_samples, (train,), (test,))) for train, test in folds]
+    made = _plan(scaler, parts, y, folds)
+    alone = [part.classes_alone for part in parts if part.classes_alone is not None]
+    if len(alone) < len(parts):
+        return made
+    return replace(made, classes_alone=lambda: _plan(scaler, [make() for make in alone], y, folds))
+
+
+def _plan(scaler: StandardScaler, parts: list[Plan], y: NDArray[Any], folds: Folds) -> Plan:
     starts = np.concatenate([[0], np.cumsum([part.n_out for part in parts])])
     outputs = [part.outputs[0] for part in parts]
 

@@ -97,7 +97,7 @@ class LoopedNull:
             except ValueError:  # permuted labels leave a fold that cannot be trained: it counts as reaching every score
                 null[:, permutation] = np.nan
                 continue
-            plan = alive[1]
+            plan = alive[1].for_metrics(self._metrics.values())
             out = np.empty((n_centres, plan.n_out))
             plan.run(block, out, status)
             null[:, permutation] = list(self._scores(plan, out))
