@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from fastsl.neighbours import RADIUS_TOLERANCE, Neighbours, plan_spheres, sphere_neighbours
+from fastsl.neighbours import RADIUS_TOLERANCE, Neighbours, VoxelCentres, plan_spheres, sphere_neighbours
 
 FULL = np.ones((5, 5, 5), bool)
 
@@ -261,6 +261,27 @@ def test_blocks_joined_are_the_whole_bit_for_bit(edges, between_voxels):
             plan.n_voxels,
         )
         assert_identical(joined, whole)
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)), st.data())
+def test_coordinates_of_a_mask_made_piece_by_piece(mask, data):
+    centres, expected = VoxelCentres(mask), np.argwhere(mask)
+    assert len(centres) == len(expected)
+    for _ in range(4):  # in any order: what was made last is kept
+        start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(expected) + 1)] * 2)))
+        np.testing.assert_array_equal(centres[start:stop], expected[start:stop])
+    np.testing.assert_array_equal(centres[:], expected)
+
+
+@pytest.mark.parametrize("planes", [[0, 1, 2, 3, 4], [1, 4], [2]])
+def test_centres_of_a_mask_are_those_of_its_coordinates(planes):
+    mask = np.zeros_like(FULL)
+    mask[planes] = True
+    plan = plan_spheres(FULL, AFFINES["oblique"], 4.0, mask)
+    expected = sphere_neighbours(FULL, AFFINES["oblique"], 4.0, np.argwhere(mask))
+    assert_identical(plan.block(0, len(plan)), expected)
+    assert_identical(plan.between(3, 20).block(0, 9), plan.block(3, 12))
+    np.testing.assert_array_equal(plan.sizes(), expected.sizes)
 
 
 def test_single_spheres_are_reached_by_number():

@@ -303,11 +303,11 @@ def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
 
 
 def centres_on_grid(mask: Mask, grid: Grid) -> NDArray[Any]:
-    """Voxel coordinates on ``grid`` of the voxels of ``mask``, in its C order: whole numbers where the grids match."""
-    voxels = voxel_coordinates(mask.inside)
+    """Where on ``grid`` the voxels of ``mask`` are: itself where the grids match, else coordinates, in its C order."""
     if mask.grid.matches(grid):
-        return voxels
-    coordinates = nib.affines.apply_affine(np.linalg.inv(grid.affine) @ mask.grid.affine, voxels)
+        return mask.inside
+    to_grid = np.linalg.inv(grid.affine) @ mask.grid.affine
+    coordinates = nib.affines.apply_affine(to_grid, voxel_coordinates(mask.inside))
     # Grids that share a lattice give whole numbers up to the rounding of affines: those centres are on the grid.
     whole = np.rint(coordinates)
     return np.where(np.abs(coordinates - whole) <= GRID_TOLERANCE, whole, coordinates)

@@ -354,7 +354,7 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         words = {}
         if checkpoint is not None:
             warn_of_chance(analysis)
-            geometry = {"mask": inside, "centres": spheres.centres, "process_mask": process_mask.inside}
+            geometry = {"mask": inside, "centres": spheres.centres[:], "process_mask": process_mask.inside}
             rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
             words = ingredients(X, analysis, keep, **geometry, **rest, **significance.ingredients(self.random_state))
         if self.standardize:
