@@ -18,7 +18,7 @@ from markers import write_between_markers
 from fastsl._kernels import lapack, matrices
 from fastsl._runtime.cpus import processor_name
 
-ORDERS = (20, 42, 60, 100, 120, 160, 200, 240)
+ORDERS = (20, 42, 60, 100, 120, 160, 200, 240, 300, 400)
 N_VOXELS = 257
 #: Seconds that one side of a cell takes in each repetition.
 SECONDS = 0.02

@@ -2,7 +2,7 @@
 
 A factor, the solution of R' X = I and the product of that solution with itself are, row of tiles after row of tiles,
 sums of outer products of rows above: one tile serves all. Nothing but the upper triangle is read or written, as
-numpy sees it: C order. What is larger than :data:`LARGEST` is left to the library, whose preparations then pay.
+numpy sees it: C order. What is larger is left to the library, whose preparations then pay.
 
 A factor of order 120 takes 14 us where OpenBLAS takes 34, the inverse from it 26 and 55; ``bench/matrices.py`` measures
 them, and docs/performance.md has its table.
@@ -29,11 +29,20 @@ def _fuses() -> bool:
     return not triple.startswith(("x86", "i686")) or "+fma" in features.split(",")
 
 
-#: Largest order that tiles are used for. Rows of 256 numbers fall on the same places of a cache, so that an inverse of
-#: order 257 takes 0.36 ms, and the library's 0.34.
-LARGEST = 240 if _fuses() else 0
+#: Largest orders that tiles are used for: Gram products, factors and systems with them, inverses.
+MULTIPLIED, FACTORED, INVERTED = (400, 480, 300) if _fuses() else (0, 0, 0)
+#: Rows of as many numbers as these fall on the same places of a cache: the first from an order of 240 on (a Gram
+#: product of order 320 takes 697 us, the library's 574), the second always (a factor of order 427 in rows of 512 3.1 ms,
+#: the library's 0.9).
+_BAD, _WORST, _SMALL = 64, 512, 240
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
+
+
+@inlined
+def by_tiles(order, largest, row):
+    """Whether tiles are used for a matrix of this order that has so many numbers from row to row."""
+    return ROWS <= order <= largest and row % _WORST > 0 and (order <= _SMALL or row % _BAD > 0)
 
 
 def syrk(B, K):
@@ -65,7 +74,7 @@ def _add_syrk_compiled(B, K):
 @named(syrk, add_syrk)
 def _gram(B, p: int, K, n: int, fresh: int):
     B, K = carray(B, (p, n)), carray(K, (n, n))
-    if ROWS <= n <= LARGEST:
+    if by_tiles(n, MULTIPLIED, n):
         gram(B, K, fresh != 0)
     elif fresh != 0:
         lapack.syrk(B, K)
@@ -103,7 +112,7 @@ def _cholesky_compiled(A, m):
 @named(cholesky)
 def _cholesky(A, n_rows: int, n_columns: int, m: int):
     A = carray(A, (n_rows, n_columns))
-    if ROWS <= m <= LARGEST:
+    if by_tiles(m, FACTORED, n_columns):
         return factor(A, m)
     code = lapack.cholesky(A, m)
     # OpenBLAS takes NaN for a pivot; it is in all that follow.
@@ -146,7 +155,7 @@ def _factor_corner(A, i, stop):
 @inlined
 def _room(m):
     """For W, in a kernel: out of memory is an error there, and none in a routine."""
-    return np.empty((m, m) if m <= LARGEST else (0, 0))
+    return np.empty((m, m) if m <= INVERTED else (0, 0))
 
 
 @inlined
@@ -171,7 +180,7 @@ def _cholesky_solve_compiled(R, m, rows, n_rows):
 @named(cholesky_solve)
 def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int, X):
     R, rows, X = carray(R, (height, width)), carray(rows, (n, length)), carray(X, (m, WIDTH))
-    if ROWS <= m <= LARGEST:
+    if by_tiles(m, FACTORED, width):
         solve_factored(R, m, rows, n_rows, X)
     else:
         lapack.cholesky_solve(R, m, rows, n_rows)
@@ -237,7 +246,7 @@ def _invert_triangle_compiled(R, m):
 @named(invert_triangle)
 def _invert_triangle(R, n_rows: int, n_columns: int, m: int, W):
     R, W = carray(R, (n_rows, n_columns)), carray(W, (m, m))
-    if ROWS <= m <= LARGEST:
+    if by_tiles(m, INVERTED, n_columns):
         invert_factor(R, m, W)
     else:
         lapack.invert_triangle(R, m)
@@ -270,7 +279,7 @@ def _cholesky_inverse_compiled(R, m):
 @named(cholesky_inverse)
 def _cholesky_inverse(R, n_rows: int, n_columns: int, m: int, W):
     R, W = carray(R, (n_rows, n_columns)), carray(W, (m, m))
-    if ROWS <= m <= LARGEST:
+    if by_tiles(m, INVERTED, n_columns):
         inverse_of_factored(R, m, W)
     else:
         lapack.cholesky_inverse(R, m)
