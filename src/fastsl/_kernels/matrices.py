@@ -32,8 +32,8 @@ def _fuses() -> bool:
 #: Largest orders that tiles are used for: Gram products, factors and systems with them, inverses.
 MULTIPLIED, FACTORED, INVERTED = (400, 480, 300) if _fuses() else (0, 0, 0)
 #: Rows of as many numbers as these fall on the same places of a cache: the first from an order of 240 on (a Gram
-#: product of order 320 takes 697 us, the library's 574), the second always (a factor of order 427 in rows of 512 3.1 ms,
-#: the library's 0.9).
+#: product of order 320 takes 697 us, the library's 574), the second always (a factor of order 427 in rows of 512
+#: 3.1 ms, the library's 0.9).
 _BAD, _WORST, _SMALL = 64, 512, 240
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
