@@ -150,18 +150,3 @@ def write_from_weights(folds, fold, Z, mean, weights, out):
             at_mean[t, c] = dot(mean[c], weights[t])
     half_square = 0.5 * dot(Z[Z.shape[0] - 1], weights[nv - 1])
     write_scores(folds, fold, F, at_mean, half_square, out)
-
-
-@helper
-def mean_at(f, S):
-    total = 0.0
-    for i in S:
-        total += f[i]
-    return total / S.shape[0]
-
-
-@helper
-def means_at(folds, first, f, means):
-    """Mean of f over the training samples of each class."""
-    for c in range(means.shape[0]):
-        means[c] = mean_at(f, folds.train[folds.class_ptr[first + c] : folds.class_ptr[first + c + 1]])

@@ -25,7 +25,7 @@ from fastsl._kernels.discriminant import (
 )
 from fastsl._kernels.lapack import syrk_rows
 from fastsl._kernels.lda_features import auto_covariance, features_sphere, fixed_covariance, scatter_space
-from fastsl._kernels.lda_gram import gram_fold, products_with_means
+from fastsl._kernels.lda_gram import gram_fold, group_rows, products_with_means
 from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.rows import cut, dot
@@ -131,9 +131,10 @@ def _fixed_gram_sphere(block, b, folds, gamma, work, out):
     read_sphere(block, b, work)
     if folds.most > 2:
         square = products_with_means(block.X, members, block.means, a)
+    sums = group_rows(work.G, folds.groups)
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
-            code = gram_fold(work.G, a, square, len(members), folds, fold, gamma, work.A, work.rows, out)
+            code = gram_fold(work.G, sums, a, square, len(members), folds, fold, gamma, work.A, work.rows, out)
             if code != 0:
                 return code
     return 0
