@@ -542,21 +542,6 @@ def test_ridge_of_a_block(form, alphas, labels, s2, folds, means):
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("weights", [None, "balanced"])
-@pytest.mark.parametrize("labels", LABELS)
-@pytest.mark.parametrize("s2", [0.0, 9.0, np.inf])
-def test_many_folds_take_the_inverse_and_score_like_few(labels, weights, s2):
-    X, _ = make_data(N_SAMPLES, 24)
-    few, _ = classification_problems(LABELS[labels], FOLDS, weights)
-    repeated = Folds(N_SAMPLES, 8 * FOLDS.train, 8 * FOLDS.test)
-    many, _ = classification_problems(LABELS[labels], repeated, weights)
-    assert len(few.target) <= ridge.FEW < len(many.target)
-    from_root, _ = launch_ridge(X, few, s2, "gram", [0.7])
-    from_inverse, status = launch_ridge(X, many, s2, "gram", [0.7])
-    np.testing.assert_array_equal(status, np.where(EMPTY, -1, 0))
-    np.testing.assert_allclose(from_inverse, np.tile(from_root, 8), rtol=0, atol=1e-11)
-
-
 @pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)

@@ -456,7 +456,7 @@ def test_any_memory_layout_scores_the_same_with_one_specialisation(X, spheres, e
     for name, layout in LAYOUTS.items():
         found = search_light(layout(whole), LABELS, estimator, spheres, cv=CV, n_jobs=1)
         np.testing.assert_array_equal(found, expected, err_msg=name)
-    kernel = svm.squared_hinge_gram if isinstance(estimator, LinearSVC) else ridge.ridge_by_root
+    kernel = svm.squared_hinge_gram if isinstance(estimator, LinearSVC) else ridge.ridge
     assert len(getattr(kernel.__wrapped__, "signatures", [None])) == 1
 
 

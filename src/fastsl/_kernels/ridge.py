@@ -7,23 +7,16 @@ averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastsl._kernels.block import Block, Problems, allocate, most_targets, read_sphere
+from fastsl._kernels.block import allocate, most_targets, read_sphere
 from fastsl._kernels.features import feature_space
-from fastsl._kernels.groups import Groups
 from fastsl._kernels.lapack import multiply, multiply_rows
 from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.ridge_features import ridge_features
-from fastsl._kernels.ridge_root import most_left_out, ridge_root
 from fastsl._kernels.rows import add, copy_row
 from fastsl._kernels.waist import inverse
 from fastsl._runtime.jit import helper, inlined
-
-#: Problems (folds times targets) up to which one penalty is served by a root of the inverse. From root and from
-#: inverse, 120 volumes, one core, before there were tiles: 6 folds 229 and 255 us, 30 random fifths 457 and 367.
-FEW = 10
 
 
 @inlined
@@ -63,6 +56,15 @@ def ridge_gram(sphere, problems, alphas, M, rows, out):
                 best[fold] = error
             _write_fold(problems, fold, alpha, D, own, f, F[:r], out)
     return 0
+
+
+@helper
+def most_left_out(problems):
+    """Largest number of samples that a fold does not train on, or 1."""
+    most, n = 1, problems.train.shape[1]
+    for fold in range(problems.train.shape[0]):
+        most = max(most, n - problems.train[fold].sum())
+    return most
 
 
 @helper
@@ -143,26 +145,11 @@ def _write_fold(problems, fold, alpha, D, own, f, F, out):
 
 
 @over_spheres
-def ridge_by_root(block, problems, groups, alphas, out, status):
-    """As :func:`ridge`, one penalty for few problems."""
-    most, n_targets = most_targets(problems), problems.targets.shape[0]
-    work, space = allocate(block, most + 1), feature_space(block, groups, 2, n_targets, most)
-    for b in block.order:
-        out[b] = np.nan
-        status[b] = -1
-        if block.indptr[b + 1] - block.indptr[b] >= block.min_voxels:
-            sphere = read_sphere(block, b, work)
-            if sphere.primal:
-                status[b] = ridge_features(sphere, problems, groups, alphas, space, out[b])
-            else:
-                status[b] = ridge_root(sphere, problems, alphas[0], work.M, out[b])
-            if status[b] != 0:
-                out[b] = np.nan
+def ridge(block, problems, groups, alphas, out, status):
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
 
-
-@over_spheres
-def ridge_by_inverse(block, problems, groups, alphas, out, status):
-    """As :func:`ridge`, for any."""
+    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
+    """
     most, n_targets = most_targets(problems), problems.targets.shape[0]
     work, space = allocate(block, most + 1), feature_space(block, groups, 2, n_targets, most)
     for b in block.order:
@@ -176,21 +163,3 @@ def ridge_by_inverse(block, problems, groups, alphas, out, status):
                 status[b] = ridge_gram(sphere, problems, alphas, work.M, work.rows, out[b])
             if status[b] != 0:
                 out[b] = np.nan
-
-
-def ridge(
-    block: Block,
-    problems: Problems,
-    groups: Groups,
-    alphas: NDArray[np.float64],
-    out: NDArray[np.float64],
-    status: NDArray[np.int8],
-) -> None:
-    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
-
-    ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best. Two kernels, so that
-    nobody waits for the compilation of what is not used.
-    """
-    by_root = len(alphas) == 1 and len(problems.target) <= FEW
-    kernel = ridge_by_root if by_root else ridge_by_inverse
-    kernel(block, problems, groups, alphas, out, status)
