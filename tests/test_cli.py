@@ -131,7 +131,7 @@ ANALYSES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")
+@pytest.mark.filterwarnings("ignore:groups are given but cv=")
 @pytest.mark.parametrize("case", ANALYSES)
 def test_options_mean_what_they_mean_in_python(case, run, phantom):
     flags, options, arguments, grouped = ANALYSES[case]
@@ -405,7 +405,7 @@ BAD_RUNS = {
     "logo without groups": ([], lambda d, s: {"cv": "logo"}, "name the column of groups with --groups"),
     "runs without groups": (["--standardize"], lambda d, s: {}, "--standardize works within runs: name"),
     "estimator": ([], lambda d, s: {"estimator": "svm"}, "estimator='svm' is not known"),
-    "scoring": ([], lambda d, s: {"scoring": "acc"}, "scoring='acc' is not known"),
+    "scoring": ([], lambda d, s: {"scoring": "acc"}, "scoring='acc' is not known (did you mean 'accuracy', "),
     "scoring of regressors": (
         [],
         lambda d, s: {"scoring": "r2"},

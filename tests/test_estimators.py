@@ -229,7 +229,7 @@ def test_kinds_of_estimators(estimator, kind):
             "SVC",
             None,
             ValueError,
-            r"estimator='SVC' is not known. .* one of: svc, svc_l2, svc_l1, logistic.*, RidgeClassifier, Ridge, ",
+            r"estimator='SVC' is not known \(did you mean 'svc', .* one of: svc, svc_l2.*, RidgeClassifier, Ridge, ",
         ),
         ("", None, ValueError, "estimator='' is not known"),
         (LinearSVC, None, TypeError, r"must be an \*instance\*, got the class LinearSVC: write LinearSVC\(\)"),

@@ -128,6 +128,13 @@ def test_groups_without_cv_are_ignored_with_a_word():
     assert_same(folds, StratifiedKFold(5).split(LABELS, LABELS))
 
 
+def test_groups_with_a_number_of_folds_are_ignored_with_a_word():
+    with pytest.warns(UserWarning, match=r"cv=3 is 3-fold cross-validation, which ignores them") as caught:
+        folds = draw_folds(3, LABELS, GROUPS)
+    assert len(caught) == 1
+    assert_same(folds, StratifiedKFold(3).split(LABELS, LABELS))
+
+
 def test_groups_with_a_stratified_splitter_get_scikit_learns_warning():
     with pytest.warns(UserWarning, match="groups parameter is ignored by StratifiedKFold"):
         draw_folds(StratifiedKFold(3), LABELS, GROUPS)

@@ -14,6 +14,7 @@ from sklearn.svm import SVR, LinearSVC
 from sklearn.utils.validation import has_fit_parameter
 
 from fastsl.correlation import CorrelationClassifier
+from fastsl.spelling import meant
 
 
 def _logistic(l1_ratio: int) -> dict[str, Any]:
@@ -83,7 +84,8 @@ def make_estimator(
     if isinstance(estimator, str):
         if estimator not in NAMED:
             raise ValueError(
-                f"estimator={estimator!r} is not known. Give a scikit-learn estimator or one of: {', '.join(NAMED)}."
+                f"estimator={estimator!r} is not known{meant(estimator, NAMED)}. Give a scikit-learn estimator or one "
+                f"of: {', '.join(NAMED)}."
             )
         build, fixed, defaults = NAMED[estimator]
         seed = {"random_state": random_state} if estimator in _SEEDED else {}

@@ -153,8 +153,9 @@ def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, cla
         raise ValueError(f"{hint} ({error}).") from error
     if type(splitter) is KFold:
         checked_groups = None  # scikit-learn would warn that KFold has no use for them; so would nobody be helped
+    by_number = cv is None or isinstance(cv, int | np.integer)
     with warnings.catch_warnings():
-        if cv is None:
+        if by_number:
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
         try:
             splits = list(splitter.split(np.zeros((n_samples, 1)), y, checked_groups))
@@ -168,9 +169,9 @@ def draw_folds(cv: Any, y: NDArray[Any], groups: ArrayLike | None = None, *, cla
     pairs = [
         (_sample_numbers(train, n_samples, "train"), _sample_numbers(test, n_samples, "test")) for train, test in splits
     ]
-    if cv is None and checked_groups is not None:
+    if by_number and checked_groups is not None:
         warnings.warn(
-            "groups are given but cv=None is 5-fold cross-validation, which ignores them; pass "
+            f"groups are given but cv={cv!r} is {len(pairs)}-fold cross-validation, which ignores them; pass "
             "cv=LeaveOneGroupOut() to keep whole groups together.",
             UserWarning,
             stacklevel=4,

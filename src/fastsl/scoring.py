@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from fastsl.block_metric import BlockMetric
 from fastsl.metrics import CLASSIFIER_METRICS, METRICS, REGRESSOR_METRICS, Metric, score_by_replay
+from fastsl.spelling import meant
 
 #: Name of the only score where ``scoring`` is not a collection.
 SINGLE = "score"
@@ -83,7 +84,8 @@ def _check_one(scoring: Any) -> None:
         )
     if scoring not in get_scorer_names():
         raise ValueError(
-            f"scoring={scoring!r} is not known. The scorers of this scikit-learn are: {', '.join(get_scorer_names())}."
+            f"scoring={scoring!r} is not known{meant(scoring, get_scorer_names())}. The scorers of this scikit-learn "
+            f"are: {', '.join(get_scorer_names())}."
         )
 
 
