@@ -14,8 +14,9 @@ from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.block_metric import BlockMetric
 from fastsl.decoders import REGISTRY, local
-from fastsl.decoders.additive import BySums, ExactRows, bayes_rows, class_folds, plan_bayes, plan_centroid
+from fastsl.decoders.additive import bayes_rows, class_folds, plan_bayes, plan_centroid
 from fastsl.decoders.plan import row_length
+from fastsl.decoders.prefix_sums import BySums, ExactRows
 from fastsl.folds import Folds
 from fastsl.predictions import ClassesAlone
 

@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,13 +16,11 @@ from fastsl._kernels.labellings import Labellings
 from fastsl._kernels.voxels import ClassFolds, Voxels, measure_voxels
 from fastsl._runtime.launch import in_parts
 from fastsl.decoders.labellings import NullPlan, in_launches
-from fastsl.decoders.local import SegmentTable, localise
+from fastsl.decoders.local import localise
 from fastsl.decoders.plan import Output, Plan, lay_out, row_length
+from fastsl.decoders.prefix_sums import FEWEST_SEGMENTS, BySums, ExactRows, PrefixSums, RoundedRows, room_for_voxels
 from fastsl.folds import Folds
 from fastsl.predictions import ClassesAlone, LogRatios, NearestMeans
-
-#: Fewest segments that are worth a part: half a millisecond.
-_FEWEST_SEGMENTS = 4
 
 
 def refuse_bayes(estimator: Any) -> str | None:
@@ -102,24 +98,15 @@ def _groups(member: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.
     )
 
 
-def _empty(n_voxels: int, entries: ClassFolds) -> Voxels:
-    n_entries, n_folds = len(entries.size), len(entries.first) - 1
-    return Voxels(
-        np.empty((n_voxels, n_entries)),
-        np.empty((n_voxels, n_entries)),
-        np.empty((n_voxels, n_folds)),
-    )
-
-
 def measured(block: Block, entries: ClassFolds) -> tuple[Block, Voxels, NDArray[np.float32]]:
     """The block on its own voxels alone, what is known of these, and their test samples."""
     chosen, indices = localise(block)
-    voxels, tested = _empty(len(chosen), entries), np.empty((len(chosen), len(entries.test)), np.float32)
+    voxels, tested = room_for_voxels(len(chosen), entries), np.empty((len(chosen), len(entries.test)), np.float32)
 
     def work(part: slice) -> None:
         measure_voxels(part.start, part.stop, block.X, chosen, entries, voxels, tested)
 
-    in_parts(len(chosen), _FEWEST_SEGMENTS * SEGMENT, work)
+    in_parts(len(chosen), FEWEST_SEGMENTS * SEGMENT, work)
     return block._replace(indices=indices, means=block.means[chosen]), voxels, tested
 
 
@@ -134,131 +121,6 @@ def _log_prior(entries: ClassFolds, priors: NDArray[np.float64] | None, uniform:
         else:
             share[first:last] = entries.size[first:last] / entries.size[first:last].sum()
     return np.log(share)
-
-
-@dataclass(frozen=True)
-class ExactRows:
-    """Prefix sums in rows of ``n_exact`` float64 values and ``n_rough`` float32 ones."""
-
-    n_exact: int
-    n_rough: int
-
-    @property
-    def n_columns(self) -> int:
-        """Of the table, in values of 8 bytes."""
-        return self.n_exact + -(-self.n_rough // 2)
-
-    @property
-    def n_bytes(self) -> int:
-        """Of a voxel."""
-        return 8 * self.n_columns + 16
-
-    def allocate(self, n_rows: int) -> bayes.Sums:
-        """An empty table."""
-        rows = _aligned(n_rows, self.n_columns, np.dtype(np.float64))
-        return bayes.Sums(rows, self.n_exact, np.empty(n_rows), np.empty(n_rows))
-
-
-@dataclass(frozen=True)
-class RoundedRows:
-    """Prefix sums in rows of float32, and what they may be wrong by."""
-
-    n_columns: int
-
-    @property
-    def n_bytes(self) -> int:
-        """Of a voxel."""
-        return 4 * self.n_columns + 32
-
-    def allocate(self, n_rows: int) -> bayes_classes.RoundedSums:
-        """An empty table."""
-        rows = _aligned(n_rows, self.n_columns, np.dtype(np.float32))
-        return bayes_classes.RoundedSums(rows, *(np.empty(n_rows) for _ in range(4)))
-
-
-def _aligned(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Empty array that begins with a cache line, as its rows then do where they have a multiple of 64 bytes."""
-    line = 64 // dtype.itemsize
-    values = np.empty(n_rows * n_columns + line, dtype)
-    begin = -(values.ctypes.data // dtype.itemsize) % line
-    return values[begin : begin + n_rows * n_columns].reshape(n_rows, n_columns)
-
-
-class PrefixSums(SegmentTable):
-    """What is known of the voxels of some segments, and prefix sums of their parts of what a sphere sums up."""
-
-    def __init__(self, X: NDArray[np.float32], entries: ClassFolds, row: ExactRows | RoundedRows) -> None:
-        self._entries, self._row = entries, row
-        super().__init__(X, 16 * len(entries.size) + 8 * len(entries.first) + row.n_bytes)
-        self._allocate()
-
-    def restart(self, X: NDArray[np.float32], entries: ClassFolds, row: ExactRows | RoundedRows) -> bool:
-        """Serve other data or labels, where they need a table of the same shape; False: they do not."""
-        same = len(X) == len(self.X) and row == self._row
-        same = same and entries.size.shape == self._entries.size.shape
-        same = same and entries.first.shape == self._entries.first.shape
-        same = same and entries.test.shape == self._entries.test.shape
-        if same:
-            self.X, self._entries = X, entries
-            self.forget()
-        return same
-
-    def _allocate(self) -> None:
-        self.voxels = _empty(self.n_rows, self._entries)
-        self.sums = self._row.allocate(self.n_rows)
-
-    def parts(self, block: Block) -> Iterator[tuple[Block, slice, NDArray[np.int64]]]:
-        """As in :class:`fastsl.decoders.local.SegmentTable`."""
-        for part in super().parts(block):
-            if len(self.sums.rows) != self.n_rows:
-                self._allocate()
-            yield part
-
-
-class BySums:
-    """``run`` of a plan: the rows of spheres are sums of what ``tabulate`` fills in for their voxels.
-
-    Only one of them has a table at a time, since many take turns (folds that scale, permutations) and tables are large.
-    """
-
-    _holder: "weakref.ref[BySums] | None" = None
-
-    def __init__(
-        self,
-        entries: ClassFolds,
-        row: ExactRows | RoundedRows,
-        tabulate: Callable[..., None],
-        decode: Callable[..., None],
-    ) -> None:
-        self._needs = entries, row
-        self._tabulate, self._decode = tabulate, decode
-        self._table: PrefixSums | None = None
-
-    def __call__(self, block: Block, out: NDArray[np.float64], status: NDArray[np.int8]) -> None:
-        """Decode a block, part by part."""
-        table = self._take_table(block.X)
-        for part, centres, new in table.parts(block):
-            self._fill(table, new)
-            self._decode(part, table, out[centres], status[centres])
-
-    def _fill(self, table: PrefixSums, segments: NDArray[np.int64]) -> None:
-        def work(part: slice) -> None:
-            self._tabulate(table.X, segments[part], table.shift, self._needs[0], table.voxels, table.sums)
-
-        in_parts(len(segments), _FEWEST_SEGMENTS, work)
-
-    def _take_table(self, X: NDArray[np.float32]) -> PrefixSums:
-        """Table for X: the one at hand, or that of whoever had one before, emptied, where it has the same shape."""
-        holder = None if BySums._holder is None else BySums._holder()
-        if self._table is None or self._table.X is not X:
-            handed_on = None if holder is None else holder._table
-            if handed_on is None or not handed_on.restart(X, *self._needs):
-                handed_on = PrefixSums(X, *self._needs)
-            if holder is not None:
-                holder._table = None
-            self._table = handed_on
-        BySums._holder = weakref.ref(self)
-        return self._table
 
 
 def _n_contrasts(entries: ClassFolds) -> int:
