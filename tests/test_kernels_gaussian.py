@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.metrics import get_scorer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 import naive
-from fastsl import metrics
+from fastsl import metrics, search_light
 from fastsl._kernels import bayes, centroid
 from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
+from fastsl._kernels.bayes_classes import RoundedSums, largest_error
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
 from fastsl.block_metric import BlockMetric
@@ -279,6 +282,39 @@ def test_classes_that_float32_cannot_tell_apart(n_classes, smoothing):
         np.testing.assert_array_equal(held_out.predicted[c][told], joint.argmax(axis=0)[told])
         n_close += np.count_nonzero(told & (first - second < 1e-5))
     assert n_close > 100
+
+
+def test_the_largest_error_is_one():
+    """Rows are just above a power of two, where rounding is largest, on both sides of each stretch."""
+    rng, members, n_columns = np.random.default_rng(6), np.array([1, 3, 64]), 20_000
+    exact = (
+        rng.uniform(1.0, 1.0001, (2 * SEGMENT, n_columns)) * np.where(np.arange(2 * SEGMENT) % 2, 1.0, -1.0)[:, None]
+    )
+    zero = np.zeros(len(exact))
+    sums = RoundedSums(exact.astype(np.float32), np.abs(exact).max(axis=1), zero, zero, zero)
+    found, shift = np.zeros(n_columns), np.zeros(2, np.int64)
+    add_members(sums.rows, shift, members, found[:0], found)
+    expected = exact[1] - exact[0] + exact[3] - exact[2] + exact[64]
+    largest = np.abs(found - expected).max()
+    assert largest <= largest_error(members, shift, sums, 0.0)
+    assert largest > 0.5 * largest_error(members, shift, sums, 0.0)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy", "f1_macro"])
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_fold_of_one_class_predicts_it(scoring, only):
+    X, y = np.random.default_rng(0).standard_normal((12, 20)), np.arange(12) % 2
+    cv = [(np.flatnonzero(y == only)[:4], np.arange(8, 12)), (np.arange(8), np.arange(8, 12))]
+    A = sparse.csr_array(np.tril(np.triu(np.ones((20, 20)), -2), 2))
+    found = search_light(X, y, GaussianNB(), A, cv=cv, scoring=scoring, n_jobs=1)
+    both = search_light(X, y, GaussianNB(), A, cv=cv, scoring=[scoring, "f1_micro"], n_jobs=1)
+    for sphere in range(20):
+        members, scorer = np.flatnonzero(A.toarray()[sphere]), get_scorer(scoring)
+        each = [
+            scorer(GaussianNB().fit(X[train][:, members], y[train]), X[test][:, members], y[test]) for train, test in cv
+        ]
+        np.testing.assert_allclose(found[sphere], np.mean(each), rtol=1e-12)
+    np.testing.assert_array_equal(both[scoring], found)
 
 
 def test_what_is_ranked_or_kept_takes_all_numbers():

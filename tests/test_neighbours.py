@@ -271,6 +271,18 @@ def test_coordinates_of_a_mask_made_piece_by_piece(mask, data):
         start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(expected) + 1)] * 2)))
         np.testing.assert_array_equal(centres[start:stop], expected[start:stop])
     np.testing.assert_array_equal(centres[:], expected)
+    held, until, kept = centres._last
+    assert until - held <= 2
+    assert len(kept) <= np.count_nonzero(mask[held:until])
+
+
+def test_coordinates_beyond_two_bytes():
+    mask = np.zeros((40_000, 1, 2), bool)
+    mask[::7] = True
+    expected = np.argwhere(mask)
+    centres = VoxelCentres(mask)
+    for start in (0, 5_000, 11_000):
+        np.testing.assert_array_equal(centres[start : start + 30], expected[start : start + 30])
 
 
 @pytest.mark.parametrize("planes", [[0, 1, 2, 3, 4], [1, 4], [2]])

@@ -112,6 +112,13 @@ class ClassesAlone(HeldOut):
     """What predicts, of a decoder that was asked for classes and nothing else: it takes less to compute."""
 
     @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the class, the only one where a fold was trained on one."""
+        if self.classes is not None and len(self.classes) == 1:
+            return np.zeros(self.values.shape[:2], np.int64)
+        return super().predicted
+
+    @property
     def decision(self) -> None:
         """None: was not asked for."""
         return

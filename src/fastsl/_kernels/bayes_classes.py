@@ -3,11 +3,11 @@
 Which class is likelier is told by c_k(x) = log prior_k - log prior_0 + sum_v (E_kv(x) - E_0v(x)), in the words of
 :mod:`fastsl._kernels.bayes`. Sums are bound by reading rows, and here rows have a quarter of the bytes: neither E_0 nor
 derivatives, and float32. How far a contrast may be off is known: prefix sums P are carried in float64 and rounded once,
-each by at most 2^-24 of the largest of its row, ``reach``; and a, which a sphere adds to the variances, moves a voxel's
-contrast by a ``steep`` at most, as derivatives of E become smaller with a,
+by at most 2^-24 of the largest of a row, ``reach``, and the difference of two rows by as much again; and a, which a
+sphere adds to the variances, moves a voxel's contrast by at most ``steep``, as derivatives of E become smaller with a,
 
     steep = 1/2 (1 / s2_0 + 1 / s2_k) (1 + largest (x - m)^2 / s2)
-    | error of c | <= 2^-24 sum over rows read of reach_v + a sum over voxels of steep_v
+    | error of c | <= 2^-23 sum over rows read of reach_v + a sum over voxels of steep_v
 
 Test samples whose contrasts do not differ by more are compared voxel by voxel in float64; in spheres with voxels that
 are left out of the sums, all of them.
@@ -24,14 +24,15 @@ from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import measure_moments, take_tested
 from fastsl._runtime.jit import helper, kernel
 
-_ROUNDING = 2.0**-24
+#: A little more than 2^-23, for products of two roundings; and what 64 additions leave in sums that then became small.
+_ROUNDING, _CARRIED = 1.2e-7, 2.0**-22
 
 
 class RoundedSums(NamedTuple):
     """Of each voxel of some segments."""
 
     rows: NDArray[np.float32]  # (n_voxels, n_contrasts) prefix sums of contrasts, entry after entry
-    reach: NDArray[np.float64]  # (n_voxels,) largest of a row before it was rounded
+    reach: NDArray[np.float64]  # (n_voxels,) largest of a row before it was rounded, and a little
     steep: NDArray[np.float64]  # (n_voxels,)
     least: NDArray[np.float64]  # (n_voxels,) smallest variance of a class; 0 for a voxel that is left out of the sums
     most: NDArray[np.float64]  # (n_voxels,) largest variance of a fold
@@ -83,7 +84,7 @@ def _classes_segment(X, segment, place, folds, voxels, sums):
     for v in range(first, last):
         measure_moments(X[v], folds, voxels, v + place)
         sums.least[v + place], sums.most[v + place] = range_of_variances(voxels, v + place)
-    limit = smallest_in_sums(sums.least[first + place : last + place])
+    limit, highest = smallest_in_sums(sums.least[first + place : last + place]), 0.0
     for v in range(first, last):
         largest, sums.steep[v + place] = np.inf, 0.0
         if sums.least[v + place] >= limit:
@@ -92,7 +93,9 @@ def _classes_segment(X, segment, place, folds, voxels, sums):
         if not largest <= LARGEST_SQUARE:
             sums.least[v + place] = 0.0
             contrasts[:] = 0.0
-        sums.reach[v + place] = _add_and_round(contrasts, carried, sums.rows[v + place])
+        reach = _add_and_round(contrasts, carried, sums.rows[v + place])
+        highest = max(highest, reach)
+        sums.reach[v + place] = reach + _CARRIED * highest
 
 
 @kernel
@@ -103,7 +106,7 @@ def tabulate_classes(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def _largest_error(members, shift, sums, most):
+def largest_error(members, shift, sums, most):
     """How far a contrast of one sphere may be off, if at most ``most`` is added to variances."""
     rounded, steep, n = 0.0, 0.0, members.shape[0]
     for k in range(n):
@@ -210,7 +213,7 @@ def classes_of_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, ou
             status[b], error = 0, np.inf
             least, most = added_variances(members, shift, voxels, sums, smoothing, added)
             if least > 0.0:
-                error = _largest_error(members, shift, sums, most)
+                error = largest_error(members, shift, sums, most)
             elif _some_variance_is_zero(members, shift, voxels, folds, added):
                 status[b] = 1
         if status[b] != 0:

@@ -146,7 +146,9 @@ def _write_fold(problems, fold, alpha, D, own, f, F, out):
 
 @over_spheres
 def ridge(block, problems, groups, alphas, out, status):
-    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression; status as in :func:`svc_squared_hinge`.
+    """Held-out predictions ``out`` (n_centres, n_out) of ridge regression, NaN where ``status`` (n_centres,) is not 0.
+
+    Status 1: a matrix is not positive definite; -1: fewer than ``min_voxels``.
 
     ``problems.ridge`` is 1 / sample weight; of several ``alphas`` each fold takes its best.
     """
