@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from fastsl._kernels import svm
+from fastsl._kernels import bayes, bayes_classes, svm
 from fastsl.checkpoints.blocks import find_files
 from fastsl.cli import main
+from fastsl.options import make_parser, warmup_line
 
 JOBS = ["--shards", "4", "--cpus-per-task", "2", "--mem", "4G", "--time", "1:00:00"]
 
@@ -411,6 +412,28 @@ def test_warmup_compiles_for_any_number_of_samples_and_voxels(labels, saved_phan
     monkeypatch.chdir(saved_phantom)
     assert main(["warmup", "--estimator", "svc", "--quiet", *labels]) == 0
     assert called == {"squared_hinge_gram", "squared_hinge_any"}  # of labels alone, the radius is not known
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "classes_of_bayes"),
+        (["--scoring", "roc_auc"], "naive_bayes"),
+        (["--keep-predictions"], "naive_bayes"),
+        (["--keep-confusion"], "naive_bayes"),
+    ],
+    ids=" ".join,
+)
+def test_warmup_compiles_the_form_of_gaussian_nb_that_a_run_takes(options, expected, saved_phantom, monkeypatch):
+    called = set()
+    for module, name in ((bayes, "naive_bayes"), (bayes_classes, "classes_of_bayes")):
+        kernel = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, name=name, kernel=kernel: (called.add(name), kernel(*args)))
+    words = ["--labels", "labels.tsv", "--target", "condition", "--groups", "run", "--estimator", "gnb", *options]
+    run = ["run", "--imgs", "bold.nii", "--mask", "mask.nii.gz", "--radius", "9", "--out", "out", *words]
+    monkeypatch.chdir(saved_phantom)
+    assert main([*warmup_line(make_parser().parse_args(run)), "--quiet"]) == 0
+    assert called == {expected}
 
 
 def test_warmup_mistakes(saved_phantom, capsys, monkeypatch):

@@ -16,6 +16,7 @@ from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
 from fastsl.analysis import Analysis, Permutations, make_engine, matrix_dtype, plan_analysis
 from fastsl.estimators import make_estimator
+from fastsl.kept import Keep
 from fastsl.neighbours import Neighbours
 from fastsl.outcome import Engine
 from fastsl.progress import Progress, duration
@@ -190,14 +191,16 @@ def _measure(analysis: Analysis, n_samples: int, n_voxels: int, threads: int) ->
         n_spheres = min(_MOST_SPHERES, int(n_spheres * max(2.0, 1.2 * _SECONDS / max(seconds, 1e-3))))
 
 
-def time_made_up_spheres(analysis: Analysis, n_samples: int, n_voxels: int, n_spheres: int, threads: int) -> float:
+def time_made_up_spheres(
+    analysis: Analysis, n_samples: int, n_voxels: int, n_spheres: int, threads: int, keep: Keep | None = None
+) -> float:
     """Seconds that some spheres of smooth random data take."""
     X = _smooth_data(n_voxels + n_spheres, n_samples)
     indptr = np.arange(n_spheres + 1) * n_voxels
     indices = (np.arange(n_spheres)[:, None] + np.arange(n_voxels)).ravel().astype(np.int32)
     neighbours = Neighbours(indptr, indices, np.zeros((n_spheres, 3)), len(X), full_sphere=n_voxels)
     began = time.perf_counter()
-    run_search(X, neighbours, analysis, threads, Progress(0, "explain"))
+    run_search(X, neighbours, analysis, threads, Progress(0, "explain"), keep)
     return time.perf_counter() - began
 
 

@@ -209,6 +209,8 @@ def _add_warmup(warmup: argparse.ArgumentParser) -> None:
     _add_labels(warmup, required=False)
     _add_analysis(warmup)
     warmup.add_argument("--permutations", type=int, default=0, metavar="N", help="of the run (default: none)")
+    warmup.add_argument("--keep-predictions", action="store_true", help="of the run")
+    warmup.add_argument("--keep-confusion", action="store_true", help="of the run")
     warmup.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
 

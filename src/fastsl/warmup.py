@@ -13,6 +13,7 @@ from fastsl.analysis import Analysis, Permutations, plan_analysis
 from fastsl.estimators import make_estimator
 from fastsl.explanation import time_made_up_spheres
 from fastsl.inputs import make_cv, one_or_list, select
+from fastsl.kept import Keep
 from fastsl.labels import LabelTable
 from fastsl.neighbours import sphere_neighbours
 
@@ -34,9 +35,10 @@ def warm_up(arguments: argparse.Namespace) -> None:
         _, y, groups, split = select(table, arguments, len(table))
         analyses = [_analysis(y, groups, split, arguments)]
     sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)
+    keep = Keep(arguments.keep_predictions, arguments.keep_confusion)
     for analysis in analyses:
         for n_voxels in (_FEW, _MANY):
-            time_made_up_spheres(analysis, len(analysis.y), n_voxels, 2, 1)
+            time_made_up_spheres(analysis, len(analysis.y), n_voxels, 2, 1, keep)
     if not arguments.quiet:
         cache = "no cache, since its folder cannot be written" if jit.CACHE_FOLDER is None else str(jit.CACHE_FOLDER)
         print(f"{analyses[0].engine}\ncompiled in {time.perf_counter() - began:.1f} s to {cache}")
