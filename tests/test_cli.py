@@ -511,9 +511,11 @@ def test_ctrl_c_stops_a_real_search(tmp_path):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, previous)
+    began = time.monotonic()
     try:
         while len(list((tmp_path / "out").glob("checkpoint/**/centres-*.npz"))) < 2:
             assert process.poll() is None, process.communicate()
+            assert time.monotonic() - began < 300
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
