@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.special import softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import BernoulliNB
@@ -11,7 +12,8 @@ from sklearn.svm import LinearSVC
 from fastsl import search_light
 from fastsl.analysis import plan_analysis
 from fastsl.decoders import REGISTRY
-from fastsl.extend import BlockMetric, Plan, lay_out, register_decoder
+from fastsl.extend import BlockMetric, LogLikelihoods, Plan, lay_out, register_decoder
+from fastsl.predictions import LogRatios
 
 rng = np.random.default_rng(0)
 Y = np.arange(30) % 2
@@ -96,3 +98,14 @@ def test_registration_is_checked(registered):
         register_decoder(registered, lambda *_: None)
     with pytest.raises(TypeError, match="must be a scikit-learn estimator class"):
         register_decoder(registered(), lambda *_: None)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 4])
+def test_log_likelihoods_and_their_ratios_say_the_same(n_classes):
+    joint = np.random.default_rng(0).standard_normal((3, 5, n_classes)) - 40.0
+    ratios = np.concatenate([joint[:, :, :1], joint[:, :, 1:] - joint[:, :, :1]], axis=2)
+    y, classes = np.zeros(5, int), np.arange(n_classes)
+    for held_out in (LogLikelihoods(y, joint, classes), LogRatios(y, ratios, classes)):
+        np.testing.assert_array_equal(held_out.predicted, joint.argmax(axis=2))
+        np.testing.assert_allclose(held_out.probability, softmax(joint, axis=2), rtol=1e-12)
+        assert held_out.decision is None
