@@ -69,8 +69,16 @@ class _Writer:
     def add_product(self, number, vector, total):
         return self.call(f"llvm.fmuladd.v{self.width}f64", self.vector, self.spread(number), vector, total)
 
-    def add_products(self, A, B, i, j, first, stop, places, sign, totals, across=False):
-        """totals[r] + sum_k sign A[k, i + r] B[k, j:j + width] over first <= k < stop; A[i + r, k] ``across``."""
+    def divide_negated(self, vector, d, r):
+        """-d[r] vector, which negates a sum that :meth:`add_products` made of negated values.
+
+        To negate each number on its way into a sum keeps LLVM from reading and spreading it at once: a factor of order
+        100 took 18.5 us instead of 13.
+        """
+        return self.builder.fmul(self.spread(self.builder.fneg(self.builder.extract_value(d, r))), vector)
+
+    def add_products(self, A, B, i, j, first, stop, places, totals, across=False):
+        """totals[r] + sum_k A[k, i + r] B[k, j:j + width] over first <= k < stop; A[i + r, k] ``across``."""
         builder = self.builder
         slots = [cgutils.alloca_once_value(builder, total) for total in totals]  # which LLVM makes registers
         with cgutils.for_range_slice(builder, first, stop, _INDEX(1), intp=_INDEX) as (k, _):
@@ -78,13 +86,15 @@ class _Writer:
             for r, slot in enumerate(slots):
                 row = builder.add(i, _INDEX(r))
                 number = builder.load(self.address(A, row, k) if across else self.address(A, k, row))
-                number = builder.fneg(number) if sign < 0 else number
                 builder.store(self.add_product(number, vector, builder.load(slot)), slot)
         return [builder.load(slot) for slot in slots]
 
 
 def _products(width, sign, whole):
     """The tile of :func:`add_tile`; ``whole`` where all of it is read and written."""
+
+    def signed(builder, total):
+        return total if sign > 0 else builder.fneg(total)
 
     @intrinsic
     def tile(typing_context, B, C, i, j, first, stop, low, end, fresh):
@@ -103,9 +113,9 @@ def _products(width, sign, whole):
             targets = [write.address(C, row, j) for row in rows]
             zeros = ir.Constant(write.vector, [0.0] * width)
             before = [builder.select(fresh, zeros, write.load(*pair)) for pair in zip(targets, kept, strict=True)]
-            after = write.add_products(B, B, i, j, first, stop, inside, sign, before)
+            after = write.add_products(B, B, i, j, first, stop, inside, [signed(builder, total) for total in before])
             for total, target, places in zip(after, targets, kept, strict=True):
-                write.store(total, target, places)
+                write.store(signed(builder, total), target, places)
             return context.get_dummy_value()
 
         return types.void(B, C, *[types.intp] * 6, types.boolean), codegen
@@ -125,13 +135,12 @@ def _solution(whole):
             rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
             inside = None if whole else builder.icmp_signed("<", write.places(j), write.spread(end))
             targets = [write.address(X, row, j) for row in rows]
-            x = [write.load(target, inside) for target in targets]
-            x = write.add_products(R, X, i, j, first, i, inside, -1, x)
+            x = [builder.fneg(write.load(target, inside)) for target in targets]
+            x = write.add_products(R, X, i, j, first, i, inside, x)
             for r, row in enumerate(rows):
                 for q in range(r):
-                    number = builder.fneg(builder.load(write.address(R, rows[q], row)))
-                    x[r] = write.add_product(number, x[q], x[r])
-                x[r] = builder.fmul(write.spread(builder.extract_value(d, r)), x[r])
+                    x[r] = write.add_product(builder.load(write.address(R, rows[q], row)), x[q], x[r])
+                x[r] = write.divide_negated(x[r], d, r)
                 write.store(x[r], targets[r], inside)
             return context.get_dummy_value()
 
@@ -150,13 +159,12 @@ def _solve_back(typing_context, R, X, i, m, d):
         i, m, d = arguments[2:]
         rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
         targets = [write.address(X, row, _INDEX(0)) for row in rows]
-        x = [write.load(target, None) for target in targets]
-        x = write.add_products(R, X, i, _INDEX(0), builder.add(i, _INDEX(ROWS)), m, None, -1, x, across=True)
+        x = [builder.fneg(write.load(target, None)) for target in targets]
+        x = write.add_products(R, X, i, _INDEX(0), builder.add(i, _INDEX(ROWS)), m, None, x, across=True)
         for r in reversed(range(ROWS)):
             for q in range(r + 1, ROWS):
-                number = builder.fneg(builder.load(write.address(R, rows[r], rows[q])))
-                x[r] = write.add_product(number, x[q], x[r])
-            x[r] = builder.fmul(write.spread(builder.extract_value(d, r)), x[r])
+                x[r] = write.add_product(builder.load(write.address(R, rows[r], rows[q])), x[q], x[r])
+            x[r] = write.divide_negated(x[r], d, r)
             write.store(x[r], targets[r], None)
         return context.get_dummy_value()
 
