@@ -50,7 +50,7 @@ def tiles(what, S, R, B, x, work, times):
     for _ in range(times):
         work[:] = S if what == 0 else R
         if what == 0:
-            matrices.factor(work, m)
+            matrices.factor(work, m, m)
         elif what == 1:
             matrices.solve_factored(work, m, x, 1, X)
         elif what == 2:
@@ -58,7 +58,7 @@ def tiles(what, S, R, B, x, work, times):
         elif what == 3:
             matrices.inverse_of_factored(work, m, W)
         elif what == 4:
-            matrices.gram(B, work, True)
+            matrices.gram(work, B, work, True)
 
 
 WHAT = (

@@ -46,8 +46,23 @@ def _add_syrk(B, K):
 
 
 @nb.njit
+def _syrk_onto(A, B, K):
+    matrices.syrk_onto(A, B, K)
+
+
+@nb.njit
 def _cholesky(A, m):
     return matrices.cholesky(A, m)
+
+
+@nb.njit
+def _cholesky_beside(A, m, end):
+    return matrices.cholesky_beside(A, m, end)
+
+
+@nb.njit
+def _solve_triangle(R, m, rows, n_rows):
+    matrices.solve_triangle(R, m, rows, n_rows)
 
 
 @nb.njit
@@ -62,12 +77,12 @@ def _cholesky_inverse(R, m):
 
 @nb.njit
 def _gram(B, K, fresh):
-    matrices.gram(B, K, fresh)
+    matrices.gram(K, B, K, fresh)
 
 
 @nb.njit
 def _factor(A, m):
-    return matrices.factor(A, m)
+    return matrices.factor(A, m, m)
 
 
 @nb.njit
@@ -91,6 +106,8 @@ def _solve_factored(R, m, rows, n_rows):
 
 
 ORDERS = [4, 5, 7, 8, 11, 12, 13, 19, 33, 42, 64, 101]
+#: Those too that tiles are too large for, and one that is left to the library.
+ALL_ORDERS = [0, 1, 2, 3, *ORDERS, 481]
 
 
 @pytest.mark.parametrize("n", ORDERS)
@@ -138,6 +155,36 @@ def test_systems_of_a_leading_block_are_solved_in_their_rows(call, m, n_rows):
     np.testing.assert_array_equal(rows[n_rows:], before[n_rows:])
     np.testing.assert_array_equal(rows[:, m:], before[:, m:])
     np.testing.assert_array_equal(R, factor)
+
+
+@pytest.mark.parametrize("m", ALL_ORDERS)
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 9])
+def test_a_triangle_is_solved_alone(m, n_rows):
+    R, _ = with_junk(np.linalg.cholesky(positive_definite(m, seed=m)).T, m + 2)
+    rows = np.random.default_rng(1).standard_normal((n_rows + 1, m + 3))
+    before, factor = rows.copy(), R.copy()
+    _solve_triangle(R, m, rows, n_rows)
+    np.testing.assert_allclose(rows[:n_rows, :m] @ np.triu(R[:m, :m]).T, before[:n_rows, :m], rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(rows[n_rows:], before[n_rows:])
+    np.testing.assert_array_equal(rows[:, m:], before[:, m:])
+    np.testing.assert_array_equal(R, factor)
+
+
+@pytest.mark.parametrize("m", ALL_ORDERS)
+@pytest.mark.parametrize("width", [0, 1, 2, 5, 9])
+def test_a_factor_takes_along_what_stands_beside_it(m, width):
+    P, B = positive_definite(m, seed=m), np.random.default_rng(2).standard_normal((m, width))
+    A, elsewhere = with_junk(P, m + width + 1)
+    A[:m, m : m + width] = B
+    elsewhere[:m, m : m + width] = False
+    alone, _ = with_junk(P, m + width + 1)
+    assert _cholesky_beside(A, m, m + width) == 0
+    assert _cholesky(alone, m) == 0
+    R = np.triu(A[:m, :m])
+    np.testing.assert_array_equal(R, np.triu(alone[:m, :m]))
+    np.testing.assert_allclose(R.T @ R, P, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(R.T @ A[:m, m : m + width], B, rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(A[elsewhere], JUNK)
 
 
 def test_a_system_does_not_notice_those_beside_it():
@@ -188,7 +235,7 @@ def test_no_memory_for_an_inverse_is_an_error():
     assert said.stdout.strip() == "no memory", said.stderr
 
 
-@pytest.mark.parametrize("m", [4, 6, 9, 12, 15])
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 6, 9, 12, 15])
 @pytest.mark.parametrize("pivot", [0.0, -1.0, np.nan])
 def test_any_pivot_that_is_not_positive_has_a_status(m, pivot):
     for k in range(m):
@@ -207,6 +254,12 @@ def test_all_orders_have_a_way(n):
     np.testing.assert_allclose(np.triu(K), np.triu(B.T @ B), rtol=1e-13, atol=1e-12)
     _add_syrk(B, K)
     np.testing.assert_allclose(np.triu(K), np.triu(2 * B.T @ B), rtol=1e-13, atol=1e-12)
+    onto, before = np.full((n, n), JUNK), K.copy()
+    _syrk_onto(K, B, onto)
+    np.testing.assert_allclose(np.triu(onto), np.triu(3 * B.T @ B), rtol=1e-13, atol=1e-12)
+    np.testing.assert_array_equal(K, before)
+    _syrk_onto(K, B[:0], onto)
+    np.testing.assert_array_equal(np.triu(onto), np.triu(K))
     A, elsewhere = with_junk(P, n + 1)
     assert _cholesky(A, n) == 0
     R = np.triu(A[:n, :n])

@@ -75,6 +75,7 @@ _dsyrk = _fortran("cython_blas", "dsyrk", "cciidaidai")
 _dgemm = _fortran("cython_blas", "dgemm", "cciiidaiaidai")
 _dsymv = _fortran("cython_blas", "dsymv", "cidaiaidai")
 _dtrmm = _fortran("cython_blas", "dtrmm", "cccciidaiai")
+_dtrsm = _fortran("cython_blas", "dtrsm", "cccciidaiai")
 _dpotrf = _fortran("cython_lapack", "dpotrf", "ciai")
 _dpstrf = _fortran("cython_lapack", "dpstrf", "ciaiaada")
 _dpotrs = _fortran("cython_lapack", "dpotrs", "ciiaiai")
@@ -256,6 +257,33 @@ def cholesky_solve(R, m, rows, n_rows):
 def _cholesky_solve_compiled(R, m, rows, n_rows):
     def implementation(R, m, rows, n_rows):
         _dpotrs((_LOWER, m, n_rows, R, R.shape[1], rows, rows.shape[1]))
+
+    return implementation
+
+
+def solve_beside(R, m, end):
+    """Columns m to ``end`` beside the upper triangle R of order m, B, become the solution Y of ``R.T @ Y = B``."""
+    R[:m, m:end] = np.linalg.solve(np.triu(R[:m, :m]).T, R[:m, m:end])
+
+
+@overload(solve_beside)
+def _solve_beside_compiled(R, m, end):
+    def implementation(R, m, end):
+        n = R.shape[1]
+        _dtrsm((_RIGHT, _LOWER, _TRANSPOSE, _NOT_UNIT, end - m, m, 1.0, R, n, R[:, m:], n))
+
+    return implementation
+
+
+def solve_triangle(R, m, rows, n_rows):
+    """Solve ``R @ x = b`` in place for the first ``n_rows`` rows of ``rows``, each with m entries; R is upper."""
+    rows[:n_rows, :m] = np.linalg.solve(np.triu(R[:m, :m]), rows[:n_rows, :m].T).T
+
+
+@overload(solve_triangle)
+def _solve_triangle_compiled(R, m, rows, n_rows):
+    def implementation(R, m, rows, n_rows):
+        _dtrsm((_LEFT, _LOWER, _TRANSPOSE, _NOT_UNIT, m, n_rows, 1.0, R, R.shape[1], rows, rows.shape[1]))
 
     return implementation
 

@@ -15,7 +15,8 @@ from numba.np.numpy_support import carray
 
 from fastsl._kernels import lapack
 from fastsl._kernels.named import named
-from fastsl._kernels.tiles import ROWS, WIDTH, add_tile, solve_tile, solve_tile_back, subtract_corner
+from fastsl._kernels.tiles import ROWS, add_tile, solve_row_back, solve_tile, solve_tile_back, subtract_corner
+from fastsl._kernels.vectors import WIDTH
 from fastsl._runtime.jit import inlined
 
 
@@ -53,7 +54,7 @@ def syrk(B, K):
 @overload(syrk)
 def _syrk_compiled(B, K):
     def implementation(B, K):
-        _gram((B, B.shape[0], K, K.shape[0], 1))
+        _gram((B, B.shape[0], K, K, K.shape[0], 1))
 
     return implementation
 
@@ -66,74 +67,121 @@ def add_syrk(B, K):
 @overload(add_syrk)
 def _add_syrk_compiled(B, K):
     def implementation(B, K):
-        _gram((B, B.shape[0], K, K.shape[0], 0))
+        _gram((B, B.shape[0], K, K, K.shape[0], 0))
 
     return implementation
 
 
-@named(syrk, add_syrk)
-def _gram(B, p: int, K, n: int, fresh: int):
-    B, K = carray(B, (p, n)), carray(K, (n, n))
+def syrk_onto(A, B, K):
+    """Upper triangle of ``K = A + B.T @ B`` for ``B`` of shape (n_voxels, n), all float64 without gaps.
+
+    Where tiles read it, A takes no time; a copy of order 120 took 7 us.
+    """
+    K[:] = A
+    return lapack.add_syrk(B, K)
+
+
+@overload(syrk_onto)
+def _syrk_onto_compiled(A, B, K):
+    def implementation(A, B, K):
+        _gram((B, B.shape[0], A, K, K.shape[0], 0))
+
+    return implementation
+
+
+@named(syrk, add_syrk, syrk_onto)
+def _gram(B, p: int, A, K, n: int, fresh: int):
+    B, A, K = carray(B, (p, n)), carray(A, (n, n)), carray(K, (n, n))
     if by_tiles(n, MULTIPLIED, n):
-        gram(B, K, fresh != 0)
+        gram(A, B, K, fresh != 0)
     elif fresh != 0:
         lapack.syrk(B, K)
     else:
-        lapack.add_syrk(B, K)
+        for i in range(n):
+            for j in range(i, n):
+                K[i, j] = A[i, j]
+        if p > 0:
+            lapack.add_syrk(B, K)
     return 0
 
 
 @inlined
-def gram(B, K, fresh):
-    """Add ``B.T @ B`` to the upper triangle of K, of order 4 or more, or set it where it is ``fresh``."""
+def gram(A, B, K, fresh):
+    """Upper triangle of ``K = A + B.T @ B``, of order 4 or more, without A where it is ``fresh``."""
     p, n = B.shape
     for first in range(0, max(p, 1), _DEPTH):
-        stop, begin = min(p, first + _DEPTH), fresh and first == 0
+        stop, source, begin = min(p, first + _DEPTH), (A if first == 0 else K), fresh and first == 0
         for i in range(0, n - ROWS + 1, ROWS):
             for j in range(i, n, WIDTH):
-                add_tile(B, K, i, j, first, stop, 0, n, begin)
+                add_tile(B, source, K, i, j, first, stop, 0, n, begin)
         if n % ROWS > 0:
-            add_tile(B, K, n - ROWS, n - ROWS, first, stop, n - n % ROWS, n, begin)
+            add_tile(B, source, K, n - ROWS, n - ROWS, first, stop, n - n % ROWS, n, begin)
 
 
 def cholesky(A, m):
     """``A = R.T @ R``, R upper, of the leading ``m x m`` block in place: more than 0 if not positive definite."""
-    return lapack.cholesky(A, m)
+    return cholesky_beside(A, m, m)
+
+
+def cholesky_beside(A, m, end):
+    """As :func:`cholesky`, and columns m to ``end``, B, become the solution Y of ``R.T @ Y = B``.
+
+    The factor takes them along as if they were its own: two of them take nothing that can be measured, and 2 us by
+    themselves.
+    """
+    code = lapack.cholesky(A, m)
+    if code == 0 and end > m:
+        lapack.solve_beside(A, m, end)
+    return code
 
 
 @overload(cholesky)
 def _cholesky_compiled(A, m):
     def implementation(A, m):
-        return _cholesky((A, A.shape[0], A.shape[1], m))
+        return _cholesky((A, A.shape[0], A.shape[1], m, m))
 
     return implementation
 
 
-@named(cholesky)
-def _cholesky(A, n_rows: int, n_columns: int, m: int):
+@overload(cholesky_beside)
+def _cholesky_beside_compiled(A, m, end):
+    def implementation(A, m, end):
+        return _cholesky((A, A.shape[0], A.shape[1], m, end))
+
+    return implementation
+
+
+@named(cholesky, cholesky_beside)
+def _cholesky(A, n_rows: int, n_columns: int, m: int, end: int):
     A = carray(A, (n_rows, n_columns))
-    if by_tiles(m, FACTORED, n_columns):
-        return factor(A, m)
+    if m < ROWS or by_tiles(m, FACTORED, n_columns):
+        return factor(A, m, end)
     code = lapack.cholesky(A, m)
     # OpenBLAS takes NaN for a pivot; it is in all that follow.
-    return 1 if code == 0 and m > 0 and not A[m - 1, m - 1] > 0.0 else code
+    if code == 0 and m > 0 and not A[m - 1, m - 1] > 0.0:
+        return 1
+    if code == 0 and end > m:
+        lapack.solve_beside(A, m, end)
+    return code
 
 
 @inlined
-def factor(A, m):
-    """As :func:`cholesky`, m >= 4, a row of tiles after the other."""
+def factor(A, m, end):
+    """As :func:`cholesky_beside`, a row of tiles after the other."""
     last = m - m % ROWS
     for i in range(0, last, ROWS):
         subtract_corner(A, i, i, 0)
         if not _factor_corner(A, i, i + ROWS):
             return 1
         d = _inverse_diagonal(A, i)
-        for j in range(i + ROWS, m, WIDTH):
-            solve_tile(A, A, i, j, 0, m, d)
+        for j in range(i + ROWS, end, WIDTH):
+            solve_tile(A, A, i, j, 0, end, d)
     if last < m:
-        subtract_corner(A, m - ROWS, last, last)
+        if last > 0:
+            subtract_corner(A, m - ROWS, last, last)
         if not _factor_corner(A, last, m):
             return 1
+        _solve_rows(A, A, last, m, m, end)
     return 0
 
 
@@ -150,6 +198,16 @@ def _factor_corner(A, i, stop):
             else:
                 A[k, r] /= A[k, k]
     return True
+
+
+@inlined
+def _solve_rows(R, X, first, stop, j, end):
+    """Rows ``first`` to ``stop`` of ``R.T @ X = B`` from those above, in place of B, in columns j to ``end``."""
+    for k in range(first, stop):
+        for c in range(j, end):
+            for q in range(k):
+                X[k, c] -= R[q, k] * X[q, c]
+            X[k, c] /= R[k, k]
 
 
 @inlined
@@ -180,7 +238,7 @@ def _cholesky_solve_compiled(R, m, rows, n_rows):
 @named(cholesky_solve)
 def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int, X):
     R, rows, X = carray(R, (height, width)), carray(rows, (n, length)), carray(X, (m, WIDTH))
-    if by_tiles(m, FACTORED, width):
+    if m < ROWS or by_tiles(m, FACTORED, width):
         solve_factored(R, m, rows, n_rows, X)
     else:
         lapack.cholesky_solve(R, m, rows, n_rows)
@@ -189,18 +247,14 @@ def _cholesky_solve(R, height: int, width: int, m: int, rows, n: int, length: in
 
 @inlined
 def solve_factored(R, m, rows, n_rows, X):
-    """As :func:`cholesky_solve`, m >= 4, for as many rows at a time as a tile has columns; X (m, 8) is work space."""
+    """As :func:`cholesky_solve`, for as many rows at a time as a tile has columns; X (m, 8) is work space."""
     start = m % ROWS
     for first in range(0, n_rows, WIDTH):
         width = min(WIDTH, n_rows - first)
         for i in range(m):
             for t in range(WIDTH):
                 X[i, t] = rows[first + t, i] if t < width else 0.0
-        for i in range(start):
-            for t in range(width):
-                for k in range(i):
-                    X[i, t] -= R[k, i] * X[k, t]
-                X[i, t] /= R[i, i]
+        _solve_rows(R, X, 0, start, 0, width)
         for i in range(start, m, ROWS):
             solve_tile(R, X, i, 0, 0, WIDTH, _inverse_diagonal(R, i))
         for i in range(m - ROWS, start - 1, -ROWS):
@@ -213,6 +267,42 @@ def solve_factored(R, m, rows, n_rows, X):
         for t in range(width):
             for i in range(m):
                 rows[first + t, i] = X[i, t]
+
+
+def solve_triangle(R, m, rows, n_rows):
+    """Solve ``R @ x = b`` in place for the first ``n_rows`` rows of ``rows``, of m entries; none has gaps."""
+    lapack.solve_triangle(R, m, rows, n_rows)
+
+
+@overload(solve_triangle)
+def _solve_triangle_compiled(R, m, rows, n_rows):
+    def implementation(R, m, rows, n_rows):
+        _solve_triangle((R, R.shape[0], R.shape[1], m, rows, rows.shape[0], rows.shape[1], n_rows))
+
+    return implementation
+
+
+@named(solve_triangle)
+def _solve_triangle(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int):
+    R, rows = carray(R, (height, width)), carray(rows, (n, length))
+    if not by_tiles(m, FACTORED, width):
+        lapack.solve_triangle(R, m, rows, n_rows)
+        return 0
+    for t in range(n_rows):
+        solve_row(R, m, rows[t])
+    return 0
+
+
+@inlined
+def solve_row(R, m, x):
+    """Solve ``R @ x = b`` in place, m >= 4, four numbers at a time from the last."""
+    start = m % ROWS
+    for i in range(m - ROWS, start - 1, -ROWS):
+        solve_row_back(R, x, i, m, _inverse_diagonal(R, i))
+    for i in range(start - 1, -1, -1):
+        for k in range(i + 1, m):
+            x[i] -= R[i, k] * x[k]
+        x[i] /= R[i, i]
 
 
 @inlined
@@ -292,6 +382,6 @@ def inverse_of_factored(R, m, W):
     _inverse_transposed(R, m, W)
     for i in range(0, m - ROWS + 1, ROWS):
         for j in range(i, m, WIDTH):
-            add_tile(W, R, i, j, j, m, 0, m, True)
+            add_tile(W, R, R, i, j, j, m, 0, m, True)
     if m % ROWS > 0:
-        add_tile(W, R, m - ROWS, m - ROWS, m - ROWS, m, m - m % ROWS, m, True)
+        add_tile(W, R, R, m - ROWS, m - ROWS, m - ROWS, m, m - m % ROWS, m, True)

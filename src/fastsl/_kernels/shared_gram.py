@@ -10,7 +10,7 @@ spheres that are decoded together. So every sphere is summed in the same order, 
 
 import numpy as np
 
-from fastsl._kernels.matrices import add_syrk, syrk
+from fastsl._kernels.matrices import syrk, syrk_onto
 from fastsl._runtime.jit import helper
 
 
@@ -24,23 +24,13 @@ def sphere_gram(X, members, levels, group, B, cores, at_hand, G):
     if levels.shape[0] == 0:
         syrk(B[: _gather(X, members, levels, 0, B)], G)
         return
-    for level in (2, 1):
-        if at_hand[level - 1] != group[level - 1]:
-            if level == 2:
-                cores[1] = 0.0
-            else:
-                _copy_triangle(cores[1], cores[0])
-            _add(X, members, levels, level, B, cores[level - 1])
-            at_hand[level - 1] = group[level - 1]
-    _copy_triangle(cores[0], G)
-    _add(X, members, levels, 0, B, G)
-
-
-@helper
-def _add(X, members, levels, level, B, G):
-    n_voxels = _gather(X, members, levels, level, B)
-    if n_voxels > 0:
-        add_syrk(B[:n_voxels], G)
+    quad, pair = cores[1], cores[0]
+    if at_hand[1] != group[1]:
+        syrk(B[: _gather(X, members, levels, 2, B)], quad)
+    if at_hand[0] != group[0]:
+        syrk_onto(quad, B[: _gather(X, members, levels, 1, B)], pair)
+    syrk_onto(pair, B[: _gather(X, members, levels, 0, B)], G)
+    at_hand[0], at_hand[1] = group[0], group[1]
 
 
 @helper
@@ -55,14 +45,6 @@ def _gather(X, members, levels, level, B):
                 row[i] = voxel[i]
             k += 1
     return k
-
-
-@helper
-def _copy_triangle(A, B):
-    for i in range(A.shape[0]):
-        source, target = A[i], B[i]
-        for j in range(i, A.shape[0]):
-            target[j] = source[j]
 
 
 @helper

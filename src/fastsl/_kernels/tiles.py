@@ -2,9 +2,7 @@
 
 A library's product prepares for large matrices: it packs its operands, chooses among kernels, calls itself for parts.
 Up to a few hundred rows, as samples of a sphere are, that takes longer than the arithmetic. A tile is read once, stays
-in registers for the whole sum, and is written once. LLVM makes no such loop of loops over arrays, so it is written
-in LLVM's own language: vectors of eight float64, for which it takes one register or two or four, as the processor has
-them, and multiplications that it joins with the addition where the processor can.
+in registers for the whole sum, and is written once.
 
 Without JIT (``NUMBA_DISABLE_JIT=1``) the plain numpy definitions below run instead; they are also the statement of what
 each tile is. No index is checked: :mod:`fastsl._kernels.matrices` is all that uses them.
@@ -14,80 +12,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
-ROWS, WIDTH = 4, 8
+from fastsl._kernels.vectors import INDEX, WIDTH, Writer
 
-_INT, _INDEX, _BIT, _FLOAT = ir.IntType(32), ir.IntType(64), ir.IntType(1), ir.DoubleType()
-
-
-class _Writer:
-    """Writes instructions for vectors of ``width`` numbers of float64 matrices, whose rows have no gaps."""
-
-    def __init__(self, context, builder, width):
-        self.context, self.builder, self.width = context, builder, width
-        self.vector = ir.VectorType(_FLOAT, width)
-
-    def call(self, name, result, *arguments):
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
-
-    def matrix(self, kind, value):
-        """What ``address`` wants: where the first number is, and how many there are from row to row."""
-        array = self.context.make_array(kind)(self.context, self.builder, value)
-        return array.data, self.builder.sdiv(self.builder.extract_value(array.strides, 0), _INDEX(8))
-
-    def address(self, matrix, row, column):
-        return self.builder.gep(matrix[0], [self.builder.add(self.builder.mul(row, matrix[1]), column)])
-
-    def spread(self, number):
-        """The vector that has this number in every place."""
-        nothing = ir.Constant(ir.VectorType(number.type, self.width), ir.Undefined)
-        everywhere = ir.Constant(ir.VectorType(_INT, self.width), [0] * self.width)
-        return self.builder.shuffle_vector(self.builder.insert_element(nothing, number, _INT(0)), nothing, everywhere)
-
-    def places(self, column):
-        """The columns of a vector that begins at this one."""
-        count = ir.Constant(ir.VectorType(_INDEX, self.width), list(range(self.width)))
-        return self.builder.add(self.spread(column), count)
-
-    def load(self, address, places):
-        """The vector at an address, zero where ``places``, unless it is None, is false."""
-        address = self.builder.bitcast(address, ir.PointerType(self.vector))
-        if places is None:
-            vector = self.builder.load(address)
-            vector.align = 8
-            return vector
-        zeros = ir.Constant(self.vector, [0.0] * self.width)
-        return self.call(f"llvm.masked.load.v{self.width}f64.p0", self.vector, address, _INT(8), places, zeros)
-
-    def store(self, vector, address, places):
-        address = self.builder.bitcast(address, ir.PointerType(self.vector))
-        if places is None:
-            self.builder.store(vector, address).align = 8
-        else:
-            self.call(f"llvm.masked.store.v{self.width}f64.p0", ir.VoidType(), vector, address, _INT(8), places)
-
-    def add_product(self, number, vector, total):
-        return self.call(f"llvm.fmuladd.v{self.width}f64", self.vector, self.spread(number), vector, total)
-
-    def divide_negated(self, vector, d, r):
-        """-d[r] vector, which negates a sum that :meth:`add_products` made of negated values.
-
-        To negate each number on its way into a sum keeps LLVM from reading and spreading it at once: a factor of order
-        100 took 18.5 us instead of 13.
-        """
-        return self.builder.fmul(self.spread(self.builder.fneg(self.builder.extract_value(d, r))), vector)
-
-    def add_products(self, A, B, i, j, first, stop, places, totals, across=False):
-        """totals[r] + sum_k A[k, i + r] B[k, j:j + width] over first <= k < stop; A[i + r, k] ``across``."""
-        builder = self.builder
-        slots = [cgutils.alloca_once_value(builder, total) for total in totals]  # which LLVM makes registers
-        with cgutils.for_range_slice(builder, first, stop, _INDEX(1), intp=_INDEX) as (k, _):
-            vector = self.load(self.address(B, k, j), places)
-            for r, slot in enumerate(slots):
-                row = builder.add(i, _INDEX(r))
-                number = builder.load(self.address(A, row, k) if across else self.address(A, k, row))
-                builder.store(self.add_product(number, vector, builder.load(slot)), slot)
-        return [builder.load(slot) for slot in slots]
+ROWS = 4
 
 
 def _products(width, sign, whole):
@@ -97,12 +24,12 @@ def _products(width, sign, whole):
         return total if sign > 0 else builder.fneg(total)
 
     @intrinsic
-    def tile(typing_context, B, C, i, j, first, stop, low, end, fresh):
+    def tile(typing_context, B, A, C, i, j, first, stop, low, end, fresh):
         def codegen(context, builder, signature, arguments):
-            write = _Writer(context, builder, width)
-            B, C = (write.matrix(*pair) for pair in zip(signature.args[:2], arguments[:2], strict=True))
-            i, j, first, stop, low, end, fresh = arguments[2:]
-            rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
+            write = Writer(context, builder, width)
+            B, A, C = (write.matrix(*pair) for pair in zip(signature.args[:3], arguments[:3], strict=True))
+            i, j, first, stop, low, end, fresh = arguments[3:]
+            rows = [builder.add(i, INDEX(r)) for r in range(ROWS)]
             inside, kept = None, [None] * ROWS
             if not whole:
                 columns = write.places(j)
@@ -110,15 +37,15 @@ def _products(width, sign, whole):
                 for r, row in enumerate(rows):
                     above = builder.and_(inside, builder.icmp_signed(">=", columns, write.spread(row)))
                     kept[r] = builder.and_(above, write.spread(builder.icmp_signed(">=", row, low)))
-            targets = [write.address(C, row, j) for row in rows]
+            sources, targets = ([write.address(matrix, row, j) for row in rows] for matrix in (A, C))
             zeros = ir.Constant(write.vector, [0.0] * width)
-            before = [builder.select(fresh, zeros, write.load(*pair)) for pair in zip(targets, kept, strict=True)]
+            before = [builder.select(fresh, zeros, write.load(*pair)) for pair in zip(sources, kept, strict=True)]
             after = write.add_products(B, B, i, j, first, stop, inside, [signed(builder, total) for total in before])
             for total, target, places in zip(after, targets, kept, strict=True):
                 write.store(signed(builder, total), target, places)
             return context.get_dummy_value()
 
-        return types.void(B, C, *[types.intp] * 6, types.boolean), codegen
+        return types.void(B, A, C, *[types.intp] * 6, types.boolean), codegen
 
     return tile
 
@@ -129,10 +56,10 @@ def _solution(whole):
     @intrinsic
     def tile(typing_context, R, X, i, j, first, end, d):
         def codegen(context, builder, signature, arguments):
-            write = _Writer(context, builder, WIDTH)
+            write = Writer(context, builder, WIDTH)
             R, X = (write.matrix(*pair) for pair in zip(signature.args[:2], arguments[:2], strict=True))
             i, j, first, end, d = arguments[2:]
-            rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
+            rows = [builder.add(i, INDEX(r)) for r in range(ROWS)]
             inside = None if whole else builder.icmp_signed("<", write.places(j), write.spread(end))
             targets = [write.address(X, row, j) for row in rows]
             x = [builder.fneg(write.load(target, inside)) for target in targets]
@@ -154,13 +81,13 @@ def _solve_back(typing_context, R, X, i, m, d):
     """The tile of :func:`solve_tile_back`."""
 
     def codegen(context, builder, signature, arguments):
-        write = _Writer(context, builder, WIDTH)
+        write = Writer(context, builder, WIDTH)
         R, X = (write.matrix(*pair) for pair in zip(signature.args[:2], arguments[:2], strict=True))
         i, m, d = arguments[2:]
-        rows = [builder.add(i, _INDEX(r)) for r in range(ROWS)]
-        targets = [write.address(X, row, _INDEX(0)) for row in rows]
+        rows = [builder.add(i, INDEX(r)) for r in range(ROWS)]
+        targets = [write.address(X, row, INDEX(0)) for row in rows]
         x = [builder.fneg(write.load(target, None)) for target in targets]
-        x = write.add_products(R, X, i, _INDEX(0), builder.add(i, _INDEX(ROWS)), m, None, x, across=True)
+        x = write.add_products(R, X, i, INDEX(0), builder.add(i, INDEX(ROWS)), m, None, x, across=True)
         for r in reversed(range(ROWS)):
             for q in range(r + 1, ROWS):
                 x[r] = write.add_product(builder.load(write.address(R, rows[r], rows[q])), x[q], x[r])
@@ -171,46 +98,84 @@ def _solve_back(typing_context, R, X, i, m, d):
     return types.void(R, X, types.intp, types.intp, types.UniTuple(types.float64, ROWS)), codegen
 
 
+@intrinsic
+def _solve_row_back(typing_context, R, x, i, m, d):
+    """What :func:`solve_row_back` says, four sums of vectors along the rows."""
+
+    def codegen(context, builder, signature, arguments):
+        write = Writer(context, builder, WIDTH)
+        R = write.matrix(signature.args[0], arguments[0])
+        x = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+        i, m, d = arguments[2:]
+        rows = [builder.add(i, INDEX(r)) for r in range(ROWS)]
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(write.vector, [0.0] * WIDTH)) for _ in rows]
+        first = builder.add(i, INDEX(ROWS))
+        whole = builder.sub(m, builder.and_(builder.sub(m, first), INDEX(WIDTH - 1)))
+
+        def add(k, places):
+            vector = write.load(builder.gep(x, [k]), places)
+            for row, total in zip(rows, totals, strict=True):
+                numbers = write.load(write.address(R, row, k), places)
+                builder.store(write.multiply_add(numbers, vector, builder.load(total)), total)
+
+        with cgutils.for_range_slice(builder, first, whole, INDEX(WIDTH), intp=INDEX) as (k, _):
+            add(k, None)
+        with builder.if_then(builder.icmp_signed("<", whole, m)):
+            add(whole, builder.icmp_signed("<", write.places(whole), write.spread(m)))
+        solved = {}
+        for r in reversed(range(ROWS)):
+            target = builder.gep(x, [rows[r]])
+            left = builder.fsub(builder.load(target), write.sum(builder.load(totals[r])))
+            for q in range(r + 1, ROWS):
+                product = builder.fmul(builder.load(write.address(R, rows[r], rows[q])), solved[q])
+                left = builder.fsub(left, product)
+            solved[r] = builder.fmul(builder.extract_value(d, r), left)
+            builder.store(solved[r], target)
+        return context.get_dummy_value()
+
+    return types.void(R, x, types.intp, types.intp, types.UniTuple(types.float64, ROWS)), codegen
+
+
 _add, _add_whole = _products(WIDTH, 1, False), _products(WIDTH, 1, True)
 _subtract = _products(ROWS, -1, False)
 _solve, _solve_whole = _solution(False), _solution(True)
 
 
-def _add_to(B, C, i, j, width, first, stop, low, end, fresh, sign):
+def _add_to(B, A, C, i, j, width, first, stop, low, end, fresh, sign):
     product = sign * (B[first:stop, i : i + ROWS].T @ B[first:stop, j : min(j + width, end)])
     for r in range(max(i, low), i + ROWS):
         kept = slice(max(j, r), min(j + width, end))
-        C[r, kept] = product[r - i, kept.start - j :] + (0.0 if fresh else C[r, kept])
+        C[r, kept] = product[r - i, kept.start - j :] + (0.0 if fresh else A[r, kept])
 
 
-def add_tile(B, C, i, j, first, stop, low, end, fresh):
-    """C += B[first:stop].T @ B[first:stop]; = where it is ``fresh``.
+def add_tile(B, A, C, i, j, first, stop, low, end, fresh):
+    """C = A + B[first:stop].T @ B[first:stop]; without A where it is ``fresh``.
 
     Written are rows i to i + 4, from row ``low``, and columns j to j + 8, before ``end``, on and right of the diagonal.
     """
-    _add_to(B, C, i, j, WIDTH, first, stop, low, end, fresh, 1.0)
+    _add_to(B, A, C, i, j, WIDTH, first, stop, low, end, fresh, 1.0)
 
 
 @overload(add_tile, inline="always")
-def _add_tile_compiled(B, C, i, j, first, stop, low, end, fresh):
-    def implementation(B, C, i, j, first, stop, low, end, fresh):
+def _add_tile_compiled(B, A, C, i, j, first, stop, low, end, fresh):
+    def implementation(B, A, C, i, j, first, stop, low, end, fresh):
         if low <= i and j >= i + ROWS - 1 and j + WIDTH <= end:
-            _add_whole(B, C, i, j, first, stop, low, end, fresh)
+            _add_whole(B, A, C, i, j, first, stop, low, end, fresh)
         else:
-            _add(B, C, i, j, first, stop, low, end, fresh)
+            _add(B, A, C, i, j, first, stop, low, end, fresh)
 
     return implementation
 
 
 def subtract_corner(A, i, stop, low):
     """A -= A[:stop].T @ A[:stop] in rows and columns i to i + 4, from row ``low``, on and right of the diagonal."""
-    _add_to(A, A, i, i, ROWS, 0, stop, low, i + ROWS, False, -1.0)
+    _add_to(A, A, A, i, i, ROWS, 0, stop, low, i + ROWS, False, -1.0)
 
 
 @overload(subtract_corner, inline="always")
 def _subtract_corner_compiled(A, i, stop, low):
     def implementation(A, i, stop, low):
-        _subtract(A, A, i, i, 0, stop, low, i + ROWS, False)
+        _subtract(A, A, A, i, i, 0, stop, low, i + ROWS, False)
 
     return implementation
 
@@ -251,5 +216,20 @@ def solve_tile_back(R, X, i, m, d):
 def _solve_tile_back_compiled(R, X, i, m, d):
     def implementation(R, X, i, m, d):
         _solve_back(R, X, i, m, d)
+
+    return implementation
+
+
+def solve_row_back(R, x, i, m, d):
+    """Numbers i to i + 4 of ``R @ x = b`` from those after them, m in all, in place of b; ``d`` as above."""
+    x[i : i + ROWS] -= R[i : i + ROWS, i + ROWS : m] @ x[i + ROWS : m]
+    for r in reversed(range(i, i + ROWS)):
+        x[r] = d[r - i] * (x[r] - R[r, r + 1 : i + ROWS] @ x[r + 1 : i + ROWS])
+
+
+@overload(solve_row_back, inline="always")
+def _solve_row_back_compiled(R, x, i, m, d):
+    def implementation(R, x, i, m, d):
+        _solve_row_back(R, x, i, m, d)
 
     return implementation
