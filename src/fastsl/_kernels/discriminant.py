@@ -16,10 +16,19 @@ from fastsl._kernels.rows import cut, dot
 from fastsl._runtime.jit import helper
 
 
+class InOrder(NamedTuple):
+    """Training samples, fold after fold, in their order."""
+
+    samples: NDArray[np.int64]  # as many as ClassFolds.train
+    label: NDArray[np.int64]  # the class of each, from 0 in every fold
+    ends: NDArray[np.int64]  # where the stretch of samples that follow each other ends, from 0 in every fold
+
+
 class ClassFolds(NamedTuple):
     """The classes of the training samples of every fold. A fold with one class has none here and no results."""
 
     train: NDArray[np.int64]  # training samples, fold after fold, class after class
+    ordered: InOrder
     class_ptr: NDArray[np.int64]  # (n_entries + 1,) into train; an entry is a class in a fold
     of_fold: NDArray[np.int64]  # (n_folds + 1,) into the entries
     prior: NDArray[np.float64]  # (n_entries,)

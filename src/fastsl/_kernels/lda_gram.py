@@ -9,17 +9,32 @@ serve for the covariance matrix C = (1 - g) sum_k pi_k C_k + b I. Its samples ar
 constraint Z' beta = 0 on their coefficients, and Woodbury's formula gives
 
     C^-1 (m_1, ..., m_k) = X_S' B / b,    C^-1 v = (v - (1 - g) X_S' N X_S v) / b
+
+With A = R' R and Y = R'^-1 Z, which the factor takes along, Z' A^-1 Z = Y' Y and B = R^-1 Y (Y' Y)^-1: one system with
+R for each vector.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fastsl._kernels.discriminant import write_scores
-from fastsl._kernels.matrices import cholesky, cholesky_solve
-from fastsl._kernels.rows import add, dot
+from fastsl._kernels.matrices import cholesky, cholesky_beside, cholesky_solve, solve_triangle
+from fastsl._kernels.rows import add, cut, dot
 from fastsl._runtime.jit import helper
 
 #: b below this part of what the largest sample would give is rounding: the covariance matrix is singular.
 _SINGULAR = 1e-13
+
+
+class GroupSums(NamedTuple):
+    """What the groups of samples that all folds keep together have of G."""
+
+    rows: NDArray[np.float64]  # (n_groups, n_samples) its rows, summed
+    products: NDArray[np.float64]  # (n_groups, n_groups) those summed over groups again
+    trace: NDArray[np.float64]  # (n_groups,)
+    largest: NDArray[np.float64]  # (n_groups,) on the diagonal
 
 
 @helper
@@ -36,58 +51,44 @@ def products_with_means(X, members, means, a):
 
 
 @helper
-def group_rows(G, groups):
-    """Rows of G summed over each group of samples that all folds keep together, (n_groups, n_samples)."""
-    sums = np.zeros((groups.ptr.shape[0] - 1, G.shape[0]))
-    for g in range(sums.shape[0]):
+def group_sums(G, groups):
+    """Sums over G, both triangles of it."""
+    n_groups, n = groups.ptr.shape[0] - 1, G.shape[0]
+    sums = GroupSums(np.zeros((n_groups, n)), np.zeros((n_groups, n_groups)), np.zeros(n_groups), np.zeros(n_groups))
+    for g in range(n_groups):
         for i in groups.samples[groups.ptr[g] : groups.ptr[g + 1]]:
-            add(1.0, G[i], sums[g])
+            add(1.0, G[i], sums.rows[g])
+            sums.trace[g] += G[i, i]
+            sums.largest[g] = max(sums.largest[g], G[i, i])
+    for h in range(n_groups):
+        for i in groups.samples[groups.ptr[h] : groups.ptr[h + 1]]:
+            for g in range(n_groups):
+                sums.products[g, h] += sums.rows[g, i]
     return sums
 
 
 @helper
-def _class_means(sums, folds, first, means):
-    """Means of the rows of G over each class of a fold."""
-    for c in range(means.shape[0]):
-        n_k, weight = folds.class_ptr[first + c + 1] - folds.class_ptr[first + c], folds.groups.weight[first + c]
-        for i in range(means.shape[1]):
-            means[c, i] = 0.0
-        for g in range(sums.shape[0]):
-            if weight[g] > 0.0:
-                add(1.0 / n_k, sums[g], means[c])
-
-
-@helper
-def _list_samples(folds, first, k, S, label, ends):
-    """Training samples S in their order, the class of each, and where those that follow each other end.
-
-    Returns how many; ``label`` is of all samples.
-    """
-    for i in range(label.shape[0]):
-        label[i] = -1
-    for c in range(k):
-        for i in folds.train[folds.class_ptr[first + c] : folds.class_ptr[first + c + 1]]:
-            label[i] = c
-    m = 0
-    for i in range(label.shape[0]):
-        if label[i] >= 0:
-            S[m] = i
-            m += 1
-    for r in range(m - 1, -1, -1):
-        ends[r] = ends[r + 1] if r + 1 < m and S[r + 1] == S[r] + 1 else r + 1
-    return m
-
-
-@helper
-def _spread_of_classes(G, S, label, means, n_voxels, folds, first, gamma):
+def _spread_of_classes(sums, n_voxels, folds, first, k, gamma):
     """b, or 0 where nothing varies within classes."""
     b, largest = 0.0, 0.0
-    for i in S:
-        c, square = label[i], G[i, i]
-        n_k = folds.class_ptr[first + c + 1] - folds.class_ptr[first + c]
-        largest = max(largest, gamma * square / n_voxels)
-        b += gamma * folds.prior[first + c] / n_k * (square - means[c, i]) / n_voxels
+    for c in range(first, first + k):
+        weights, n_k = folds.groups.weight[c], folds.class_ptr[c + 1] - folds.class_ptr[c]
+        trace = 0.0
+        for g in range(weights.shape[0]):
+            if weights[g] > 0.0:
+                trace += sums.trace[g] - dot(sums.products[g], weights) / n_k
+                largest = max(largest, gamma * sums.largest[g] / n_voxels)
+        b += gamma * folds.prior[c] / n_k * trace / n_voxels
     return b if b > _SINGULAR * largest else 0.0
+
+
+@helper
+def width_of_system(end):
+    """Numbers from row to row of a system with what stands beside it, ``end`` columns.
+
+    An odd number of a cache's lines of 64 bytes: no vector lies across two of them, and a column in all their places.
+    """
+    return ((end + 7) // 8 | 1) * 8
 
 
 @helper
@@ -97,87 +98,98 @@ def _copy_scaled(factor, row, target):
 
 
 @helper
-def _system(G, S, ends, label, b, folds, first, gamma, A, Z):
-    """A, its upper triangle, and Z, a class a row."""
+def _system(G, S, label, ends, b, folds, first, k, gamma, A):
+    """A, its upper triangle, and beside it Z."""
     m = S.shape[0]
     for r in range(m):
-        place, c = r, label[S[r]]
+        place, c = r, label[r]
         while place < m:  # stretches of samples that follow each other, which are copied at once
             part = slice(S[place], S[place] + ends[place] - place)
             _copy_scaled(1.0 - gamma, G[S[r], part], A[r, place : ends[place]])
             place = ends[place]
         A[r, r] += b * (folds.class_ptr[first + c + 1] - folds.class_ptr[first + c]) / folds.prior[first + c]
-        for d in range(Z.shape[0]):
-            Z[d, r] = 1.0 if d == c else 0.0
+        for d in range(k):
+            A[r, m + d] = 1.0 if d == c else 0.0
 
 
 @helper
-def _of_classes(solved, S, label, T):
-    """(Z' A^-1 Z)^-1 of what the vectors are made of, one a row of T. ``solved`` has A^-1 Z and perhaps A^-1 X_S m.
+def _right_sides(A, m, k, rows):
+    """Y (Y' Y)^-1 of what the vectors are made of, one a row; Y stands beside A, and perhaps R'^-1 X_S m.
 
-    For two classes the difference of their means; for more these means, and then Z' A^-1 X_S m. Returns 0, or 1.
+    For two classes the difference of their means; for more these means, and then Y' R'^-1 X_S m, less R'^-1 X_S m.
+    Returns 0, or 1.
     """
-    k = T.shape[1]
-    C, last = np.zeros((k, k)), np.zeros(k)
-    for r in range(S.shape[0]):
-        for d in range(k):
-            C[label[S[r]], d] += solved[d, r]
-        if T.shape[0] > k:
-            last[label[S[r]]] += solved[k, r]
-    for c in range(k):
-        for t in range(T.shape[0]):
-            if t == k:
-                T[t, c] = last[c]
-            else:
-                T[t, c] = 1.0 if c == (1 if k == 2 else t) else (-1.0 if k == 2 else 0.0)
+    n_vectors = rows.shape[0]
+    C, T = np.zeros((k, k)), np.zeros((n_vectors, k))
+    for r in range(m):
+        Y = A[r, m:]
+        for c in range(k):
+            for d in range(c, k):
+                C[c, d] += Y[c] * Y[d]
+            if n_vectors > k:
+                T[k, c] += Y[c] * Y[k]
+    for t in range(min(k, n_vectors)):
+        T[t, t] = 1.0
+    if k == 2:
+        T[0, 0], T[0, 1] = -1.0, 1.0
     if cholesky(C, k) != 0:
         return 1
-    cholesky_solve(C, k, T, T.shape[0])
+    cholesky_solve(C, k, T, n_vectors)
+    for r in range(m):
+        Y = A[r, m:]
+        for t in range(n_vectors):
+            rows[t, r] = -Y[k] if t == k else 0.0
+            for c in range(k):
+                rows[t, r] += T[t, c] * Y[c]
     return 0
 
 
 @helper
-def _at_samples(beta, G, folds, fold, means, f, at_mean):
+def _evaluate(beta, G, sums, folds, fold, f, at_mean):
     """G beta of the test samples, and of the means of classes."""
+    first = folds.of_fold[fold]
     for i in folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]:
         f[i] = dot(G[i], beta)
-    for c in range(means.shape[0]):
-        at_mean[c] = dot(means[c], beta)
+    for c in range(at_mean.shape[0]):
+        weights, n_k = folds.groups.weight[first + c], folds.class_ptr[first + c + 1] - folds.class_ptr[first + c]
+        at_mean[c] = 0.0
+        for g in range(weights.shape[0]):
+            if weights[g] > 0.0:
+                at_mean[c] += dot(sums.rows[g], beta) / n_k
 
 
 @helper
-def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, A, rows, out):
+def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, flat, out):
     """Write the scores of a fold. Returns 0, or 1 where the covariance matrix is singular.
 
-    ``sums`` are of :func:`group_rows`; ``a`` and ``square`` of :func:`products_with_means`, for three classes or more:
-    with two their difference does not notice. ``A`` and ``rows`` are work space.
+    ``sums`` are of :func:`group_sums`; ``a`` and ``square`` of :func:`products_with_means`, for three classes or more:
+    with two their difference does not notice. ``flat`` is work space, for as many numbers as a square of
+    :func:`width_of_system` of all samples and one column more than there are classes.
     """
     first, n = folds.of_fold[fold], G.shape[0]
-    k = folds.of_fold[fold + 1] - first
+    k, start = folds.of_fold[fold + 1] - first, folds.class_ptr[first]
     shifted = k > 2 and square > 0.0
     n_vectors = 1 if k == 2 else (k + 1 if shifted else k)
-    means, label, S, ends = np.empty((k, n)), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
-    _class_means(sums, folds, first, means)
-    m = _list_samples(folds, first, k, S, label, ends)
-    b = _spread_of_classes(G, S[:m], label, means, n_voxels, folds, first, gamma)
-    _system(G, S[:m], ends, label, b, folds, first, gamma, A, rows[:k])
+    part = slice(start, folds.class_ptr[first + k])
+    S, label, ends = folds.ordered.samples[part], folds.ordered.label[part], folds.ordered.ends[part]
+    m = S.shape[0]
+    end = m + k + (1 if shifted else 0)
+    A = cut(flat, m, width_of_system(end))
+    b = _spread_of_classes(sums, n_voxels, folds, first, k, gamma)
+    _system(G, S, label, ends, b, folds, first, k, gamma, A)
     if shifted:
         for r in range(m):
-            rows[k, r] = a[S[r]]
-    if not b > 0.0 or cholesky(A, m) != 0:
+            A[r, m + k] = a[S[r]]
+    rows = np.empty((n_vectors, m))
+    if not b > 0.0 or cholesky_beside(A, m, end) != 0 or _right_sides(A, m, k, rows) != 0:
         return 1
-    cholesky_solve(A, m, rows, k + 1 if shifted else k)
-    F, at_mean, T = np.zeros((n_vectors, n)), np.empty((n_vectors, k)), np.empty((n_vectors, k))
-    if _of_classes(rows, S[:m], label, T) != 0:
-        return 1
+    solve_triangle(A, m, rows, n_vectors)
+    F, at_mean = np.zeros((n_vectors, n)), np.empty((n_vectors, k))
     half_square, beta = 0.5 * square / b, np.zeros(n)
     for t in range(n_vectors):
         for r in range(m):
-            total = 0.0
-            for c in range(k):
-                total += T[t, c] * rows[c, r]
-            beta[S[r]] = total / b if t < k else (1.0 - gamma) * (total - rows[k, r]) / b
-        _at_samples(beta, G, folds, fold, means, F[t], at_mean[t])
+            beta[S[r]] = ((1.0 - gamma) if t == k else 1.0) * rows[t, r] / b
+        _evaluate(beta, G, sums, folds, fold, F[t], at_mean[t])
         if t == k:
             half_square += 0.5 * dot(beta, a)
             add(1.0 / b, a, F[t])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastsl._kernels import lda, lda_null, lda_svd
 from fastsl._kernels.block import Block
-from fastsl._kernels.discriminant import ClassFolds
+from fastsl._kernels.discriminant import ClassFolds, InOrder
 from fastsl._kernels.labellings import Labellings
 from fastsl.decoders.groups import alike
 from fastsl.decoders.labellings import NullPlan, in_launches
@@ -61,7 +61,7 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
         Where scikit-learn's fit would: the training samples of a fold have more or fewer classes than there are
         ``priors``, or only one sample of each class.
     """
-    train, fold_classes = [], []
+    train, ordered, fold_classes = [], [], []
     sizes: list[int] = []
     prior: list[float] = []
     of_fold = [0]
@@ -78,6 +78,7 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
                 )
             own = np.asarray(counts / len(samples) if priors is None else priors, dtype=np.float64)
             train.append(samples[np.argsort(which, kind="stable")])
+            ordered.append(_in_order(samples, which))
             sizes.extend(counts)
             prior.extend(own / own.sum())
         of_fold.append(len(sizes))
@@ -88,6 +89,7 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
     n_test = np.array([len(test) for test in folds.test])
     packed = ClassFolds(
         train=np.concatenate([*train, np.empty(0, np.int64)]).astype(np.int64),
+        ordered=InOrder(*np.concatenate([np.empty((3, 0), np.int64), *ordered], axis=1)),
         class_ptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         of_fold=np.array(of_fold, dtype=np.int64),
         prior=np.array(prior, dtype=np.float64),
@@ -98,6 +100,14 @@ def class_folds(y: NDArray[Any], folds: Folds, priors: Any) -> tuple[ClassFolds,
         groups=alike(trained),
     )
     return packed, fold_classes
+
+
+def _in_order(samples: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What :class:`InOrder` has of one fold, a row each."""
+    order = np.argsort(samples)
+    S = samples[order]
+    ends = np.flatnonzero(np.append(np.diff(S) != 1, True)) + 1
+    return np.stack([S, label[order], ends[np.searchsorted(ends, np.arange(len(S)), side="right")]])
 
 
 def plan(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
