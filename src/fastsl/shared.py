@@ -1,7 +1,6 @@
 """Which voxels neighbouring spheres have in common, so that what is summed over voxels is summed once for all of them.
 
-See :mod:`fastsl._kernels.shared_gram`. Centres on the grid with the same (x, y // 2, z // 2) are a quad, those with the
-same (x, y, z // 2) a pair. Of a sphere of 257 voxels 168 are in all four of its quad, 40 more in both of its pair.
+See :mod:`fastsl._kernels.shared_gram`, which says what groups of centres there are.
 """
 
 import itertools
@@ -9,37 +8,41 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsl._kernels.shared_gram import EXTENTS, N_LEVELS
+
 #: Spheres of fewer voxels than this are summed alone: to add 13 voxels to the sum of 20 takes as long as to add all 33.
 _WORTH_SHARING = 60
-_PLACES = np.array(list(itertools.product([0], [0, 1], [0, 1])))
+_PLACES = np.array(list(itertools.product(*(range(extent) for extent in EXTENTS[-1]))))
 
 
 def shared_levels(offsets: NDArray[np.int32]) -> NDArray[np.int8]:
-    """For each place of a centre in its quad, (y % 2, z % 2), what each offset is, shape (4, n_offsets).
+    """For each place of a centre in its largest group, (y, z), what each offset is, shape (8, n_offsets).
 
-    2: a voxel of all spheres of the quad, 1: of both of the pair, 0: of others or none. Empty where sharing is not
-    worth it.
+    3, 2, 1: a voxel of all spheres of the group of eight, of the quad, of the pair; 0: of others or none. Empty where
+    sharing is not worth it.
     """
     if len(offsets) < _WORTH_SHARING:
-        return np.empty((4, 0), np.int8)
-    reach = np.abs(offsets).max() + 2
+        return np.empty((len(_PLACES), 0), np.int8)
+    reach = np.abs(offsets).max() + max(EXTENTS[-1])
     has = np.zeros((2 * reach + 1,) * 3, bool)
     has[tuple((offsets + reach).T)] = True
-    levels = np.empty((len(_PLACES), len(offsets)), np.int8)
+    levels = np.zeros((len(_PLACES), len(offsets)), np.int8)
     for levels_here, here in zip(levels, _PLACES, strict=True):
         # A voxel at this offset from here is at the offset plus (here - there) from there.
-        of_all = [has[tuple((offsets + here - there + reach).T)] for there in _PLACES]
-        of_pair = [has_it for has_it, there in zip(of_all, _PLACES, strict=True) if there[1] == here[1]]
-        levels_here[:] = np.where(np.all(of_all, axis=0), 2, np.where(np.all(of_pair, axis=0), 1, 0))
+        shifts = np.insert(here - _PLACES, 0, 0, axis=1)
+        has_it = np.array([has[tuple((offsets + shift + reach).T)] for shift in shifts])
+        for level, extent in enumerate(EXTENTS, start=1):
+            together = (_PLACES // extent == here // extent).all(axis=1)
+            levels_here[has_it[together].all(axis=0)] = level
     return levels
 
 
 def group_spheres(
     centres: NDArray[np.float64], levels: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int64]]:
-    """Order, levels and groups of :class:`fastsl._kernels.block.Block`: pairs and quads after each other."""
+    """Order, levels and groups of :class:`fastsl._kernels.block.Block`: what shares sums, after each other."""
     if not len(levels):
-        return np.arange(len(centres)), levels, np.empty((0, 2), np.int64)
+        return np.arange(len(centres)), levels, np.empty((0, N_LEVELS), np.int64)
     x, y, z = np.rint(centres).astype(np.int64).T
-    pair, quad = (x << 42) + (y << 21) + (z >> 1), (x << 42) + (y >> 1 << 21) + (z >> 1)
-    return np.lexsort((z, pair, quad)), levels, np.stack([pair, quad], axis=1)
+    groups = [(x << 42) + (y // along_y << 21) + z // along_z for along_y, along_z in EXTENTS]
+    return np.lexsort((z, *groups)), levels, np.stack(groups, axis=1)

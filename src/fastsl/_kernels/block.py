@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.shared_gram import nothing_at_hand, sphere_gram
+from fastsl._kernels.shared_gram import N_LEVELS, nothing_at_hand, sphere_gram
 from fastsl._kernels.waist import Sphere, complete_gram, sphere_features
 from fastsl._runtime.jit import helper, inlined
 
@@ -40,7 +40,7 @@ class Block(NamedTuple):
     min_voxels: int  # smaller spheres are not decoded
     order: NDArray[np.int64] = np.empty(0, np.int64)  # (n_centres,) to decode them in; empty: as they are listed
     levels: NDArray[np.int8] = np.empty(0, np.int8)  # of indices, or empty: see fastsl._kernels.shared_gram
-    groups: NDArray[np.int64] = np.empty((0, 2), np.int64)  # (n_centres, 2), or empty
+    groups: NDArray[np.int64] = np.empty((0, N_LEVELS), np.int64)  # (n_centres, 3), or empty
 
 
 def part_of(block: Block, start: int, stop: int) -> Block:
@@ -58,8 +58,8 @@ class Work(NamedTuple):
     M: NDArray[np.float64]
     A: NDArray[np.float64]  # square, of the order of the largest system
     rows: NDArray[np.float64]  # right-hand sides
-    cores: NDArray[np.float64]  # (2, n_samples, n_samples) what spheres share; empty where they do not
-    at_hand: NDArray[np.int64]  # (2,) groups that cores are of
+    cores: NDArray[np.float64]  # (3, n_samples, n_samples) what spheres share; empty where they do not
+    at_hand: NDArray[np.int64]  # (3,) groups that cores are of
 
 
 @inlined

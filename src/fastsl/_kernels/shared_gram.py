@@ -1,8 +1,9 @@
 """Gram products of neighbouring spheres, which have most of their voxels in common.
 
-Centres (x, y, z) with the same y // 2 and z // 2 are a quad, those that differ in z alone a pair. The product of a
-sphere is that of the voxels that all spheres of its quad have, plus that of those which both of its pair have besides,
-plus that of its own: of 257 voxels 168, 40 and 49, the first two for four and for two spheres: 111 a sphere.
+Centres (x, y, z) with the same x, y // 2 and z // 4 are a group of eight, of which those with the same z // 2 are a
+quad, and of these those with the same y a pair. The product of a sphere is that of the voxels that all eight have, plus
+that of those which its quad has besides, plus its pair, plus that of its own: of 257 voxels 92, 76, 40 and 49, the
+first three for eight, four and two spheres: 100 a sphere. Sixteen, with the same y // 4, would leave 97.
 
 Which voxels these are is a matter of the grid (``levels``: :func:`fastsl.neighbours.sphere_neighbours`), not of the
 spheres that are decoded together. So every sphere is summed in the same order, whether a sum was at hand or not.
@@ -13,24 +14,31 @@ import numpy as np
 from fastsl._kernels.matrices import syrk, syrk_onto
 from fastsl._runtime.jit import helper
 
+#: Centres along y and z of the groups that share sums, each within the next: of level 1, 2, 3.
+EXTENTS = ((1, 2), (2, 2), (2, 4))
+N_LEVELS = len(EXTENTS)
+
 
 @helper
 def sphere_gram(X, members, levels, group, B, cores, at_hand, G):
     """Upper triangle of G (n, n), the Gram matrix of the voxels ``members``.
 
-    ``levels`` of the members are 2 (all of the quad have it), 1 (the pair) or 0; there are none where nothing is
-    shared. ``group`` numbers pair and quad, ``cores`` (2, n, n) has what those numbered ``at_hand`` (2,) share.
+    ``levels`` of the members are that of the largest group whose spheres all have it, or 0; there are none where
+    nothing is shared. ``group`` numbers the groups of the sphere, ``cores`` (3, n, n) has what the spheres of those
+    numbered ``at_hand`` (3,) share.
     """
     if levels.shape[0] == 0:
         syrk(B[: _gather(X, members, levels, 0, B)], G)
         return
-    quad, pair = cores[1], cores[0]
-    if at_hand[1] != group[1]:
-        syrk(B[: _gather(X, members, levels, 2, B)], quad)
-    if at_hand[0] != group[0]:
-        syrk_onto(quad, B[: _gather(X, members, levels, 1, B)], pair)
-    syrk_onto(pair, B[: _gather(X, members, levels, 0, B)], G)
-    at_hand[0], at_hand[1] = group[0], group[1]
+    for level in range(N_LEVELS, 0, -1):
+        if at_hand[level - 1] != group[level - 1]:
+            k = _gather(X, members, levels, level, B)
+            if level == N_LEVELS:
+                syrk(B[:k], cores[level - 1])
+            else:
+                syrk_onto(cores[level], B[:k], cores[level - 1])
+            at_hand[level - 1] = group[level - 1]
+    syrk_onto(cores[0], B[: _gather(X, members, levels, 0, B)], G)
 
 
 @helper
@@ -51,4 +59,4 @@ def _gather(X, members, levels, level, B):
 def nothing_at_hand(n_gram, shares):
     """Work space for spheres of ``n_gram`` samples: cores and at_hand."""
     n = n_gram if shares else 0
-    return np.empty((2, n, n)), np.full(2, np.iinfo(np.int64).min)
+    return np.empty((N_LEVELS, n, n)), np.full(N_LEVELS, np.iinfo(np.int64).min)

@@ -7,6 +7,7 @@
 
 import numpy as np
 
+from fastsl._kernels.shared_gram import EXTENTS
 from fastsl._runtime.jit import helper, kernel
 
 
@@ -22,7 +23,7 @@ def _sphere(line, place_in, corner, centre, exact, wide, A, limit, shared_by, ou
     shift = centre - nearest
     on_grid = shift[0] == 0.0 and shift[1] == 0.0 and shift[2] == 0.0
     offsets = exact if on_grid else wide
-    n, place = 0, 2 * (int(nearest[1]) % 2) + int(nearest[2]) % 2
+    n, place = 0, int(nearest[1]) % EXTENTS[-1][0] * EXTENTS[-1][1] + int(nearest[2]) % EXTENTS[-1][1]
     x_0, y_0, z_0 = int(nearest[0]) - corner[0], int(nearest[1]) - corner[1], int(nearest[2]) - corner[2]
     for k in range(offsets.shape[0]):
         x, y, z = x_0 + offsets[k, 0], y_0 + offsets[k, 1], z_0 + offsets[k, 2]
