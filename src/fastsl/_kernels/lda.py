@@ -25,7 +25,7 @@ from fastsl._kernels.discriminant import (
 )
 from fastsl._kernels.lapack import syrk_rows
 from fastsl._kernels.lda_features import auto_covariance, features_sphere, fixed_covariance, scatter_space
-from fastsl._kernels.lda_gram import gram_fold, group_sums, products_with_means, width_of_system
+from fastsl._kernels.lda_gram import allocate_gram_space, gram_fold, group_sums, products_with_means
 from fastsl._kernels.matrices import cholesky, cholesky_solve
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.rows import cut, dot
@@ -124,7 +124,7 @@ def _auto_gram_fold(Z, folds, fold, space, out):
 
 
 @inlined
-def _fixed_gram_sphere(block, b, folds, gamma, work, flat, out):
+def _fixed_gram_sphere(block, b, folds, gamma, work, space, out):
     """Every fold of one sphere from one G; returns the first status that is not 0."""
     members = block.indices[block.indptr[b] : block.indptr[b + 1]]
     a, square = np.empty(0 if folds.most == 2 else block.X.shape[1]), 0.0
@@ -134,7 +134,7 @@ def _fixed_gram_sphere(block, b, folds, gamma, work, flat, out):
     sums = group_sums(work.G, folds.groups)
     for fold in range(folds.of_fold.shape[0] - 1):
         if folds.of_fold[fold] < folds.of_fold[fold + 1]:
-            code = gram_fold(work.G, sums, a, square, len(members), folds, fold, gamma, flat, out)
+            code = gram_fold(work.G, sums, a, square, len(members), folds, fold, gamma, space, out)
             if code != 0:
                 return code
     return 0
@@ -158,8 +158,8 @@ def lda_fixed(block, folds, gamma, out, status):
 
     Status 1: the covariance matrix is singular; -1: fewer than ``min_voxels``.
     """
-    few, work, n = scatter_space(block, folds), allocate(block, 1), block.X.shape[1]
-    flat = np.empty(n * width_of_system(n + folds.most + 1))
+    few, work = scatter_space(block, folds), allocate(block, 1)
+    space = allocate_gram_space(block.X.shape[1], folds.most)
     for b in block.order:
         out[b] = np.nan
         status[b] = -1
@@ -168,7 +168,7 @@ def lda_fixed(block, folds, gamma, out, status):
             if p < block.features_below:
                 status[b] = features_sphere(block, b, folds, fixed_covariance, gamma, few, out[b])
             else:
-                status[b] = _fixed_gram_sphere(block, b, folds, gamma, work, flat, out[b])
+                status[b] = _fixed_gram_sphere(block, b, folds, gamma, work, space, out[b])
             if status[b] != 0:
                 out[b] = np.nan
 

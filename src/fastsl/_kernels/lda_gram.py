@@ -37,6 +37,32 @@ class GroupSums(NamedTuple):
     largest: NDArray[np.float64]  # (n_groups,) on the diagonal
 
 
+class GramSpace(NamedTuple):
+    """Work space of a task, flat: every fold cuts its own matrices from it."""
+
+    A: NDArray[np.float64]  # the system, and what stands beside it
+    rows: NDArray[np.float64]  # (n_vectors, n_training)
+    F: NDArray[np.float64]  # (n_vectors, n_samples)
+    C: NDArray[np.float64]  # (n_classes, n_classes)
+    T: NDArray[np.float64]  # (n_vectors, n_classes)
+    at_mean: NDArray[np.float64]  # (n_vectors, n_classes)
+    beta: NDArray[np.float64]  # (n_samples,)
+
+
+@helper
+def allocate_gram_space(n, most):
+    """Work space for folds of n samples and at most so many classes."""
+    return GramSpace(
+        np.empty(n * _row_length(n + most + 1)),
+        np.empty(n * (most + 1)),
+        np.empty(n * (most + 1)),
+        np.empty(most * most),
+        np.empty(most * (most + 1)),
+        np.empty(most * (most + 1)),
+        np.empty(n),
+    )
+
+
 @helper
 def products_with_means(X, members, means, a):
     """a_i = z_i . m; returns m . m."""
@@ -83,7 +109,7 @@ def _spread_of_classes(sums, n_voxels, folds, first, k, gamma):
 
 
 @helper
-def width_of_system(end):
+def _row_length(end):
     """Numbers from row to row of a system with what stands beside it, ``end`` columns.
 
     An odd number of a cache's lines of 64 bytes: no vector lies across two of them, and a column in all their places.
@@ -113,14 +139,14 @@ def _system(G, S, label, ends, b, folds, first, k, gamma, A):
 
 
 @helper
-def _right_sides(A, m, k, rows):
+def _right_sides(A, m, k, C, T, rows):
     """Y (Y' Y)^-1 of what the vectors are made of, one a row; Y stands beside A, and perhaps R'^-1 X_S m.
 
     For two classes the difference of their means; for more these means, and then Y' R'^-1 X_S m, less R'^-1 X_S m.
     Returns 0, or 1.
     """
     n_vectors = rows.shape[0]
-    C, T = np.zeros((k, k)), np.zeros((n_vectors, k))
+    C[:], T[:] = 0.0, 0.0
     for r in range(m):
         Y = A[r, m:]
         for c in range(k):
@@ -159,12 +185,11 @@ def _evaluate(beta, G, sums, folds, fold, f, at_mean):
 
 
 @helper
-def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, flat, out):
+def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, space, out):
     """Write the scores of a fold. Returns 0, or 1 where the covariance matrix is singular.
 
     ``sums`` are of :func:`group_sums`; ``a`` and ``square`` of :func:`products_with_means`, for three classes or more:
-    with two their difference does not notice. ``flat`` is work space, for as many numbers as a square of
-    :func:`width_of_system` of all samples and one column more than there are classes.
+    with two their difference does not notice.
     """
     first, n = folds.of_fold[fold], G.shape[0]
     k, start = folds.of_fold[fold + 1] - first, folds.class_ptr[first]
@@ -174,18 +199,21 @@ def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, flat, out):
     S, label, ends = folds.ordered.samples[part], folds.ordered.label[part], folds.ordered.ends[part]
     m = S.shape[0]
     end = m + k + (1 if shifted else 0)
-    A = cut(flat, m, width_of_system(end))
+    A, rows = cut(space.A, m, _row_length(end)), cut(space.rows, n_vectors, m)
     b = _spread_of_classes(sums, n_voxels, folds, first, k, gamma)
     _system(G, S, label, ends, b, folds, first, k, gamma, A)
     if shifted:
         for r in range(m):
             A[r, m + k] = a[S[r]]
-    rows = np.empty((n_vectors, m))
-    if not b > 0.0 or cholesky_beside(A, m, end) != 0 or _right_sides(A, m, k, rows) != 0:
+    if not b > 0.0 or cholesky_beside(A, m, end) != 0:
+        return 1
+    if _right_sides(A, m, k, cut(space.C, k, k), cut(space.T, n_vectors, k), rows) != 0:
         return 1
     solve_triangle(A, m, rows, n_vectors)
-    F, at_mean = np.zeros((n_vectors, n)), np.empty((n_vectors, k))
-    half_square, beta = 0.5 * square / b, np.zeros(n)
+    F, at_mean, beta = cut(space.F, n_vectors, n), cut(space.at_mean, n_vectors, k), space.beta
+    half_square = 0.5 * square / b
+    for i in range(n):
+        beta[i] = 0.0
     for t in range(n_vectors):
         for r in range(m):
             beta[S[r]] = ((1.0 - gamma) if t == k else 1.0) * rows[t, r] / b
