@@ -177,7 +177,7 @@ class Spheres:
     @property
     def are_single_voxels(self) -> bool:
         """Whether no sphere can hold more than the voxel that it is centred on."""
-        _, _, _, exact, wide, *_ = self._search
+        _, _, _, exact, _, wide, *_ = self._search
         return len(exact) == 1 and wide is exact
 
     def are_whole_mask(self) -> bool:
@@ -198,7 +198,7 @@ class Spheres:
         Their rows in the data matrix are whole segments of so many rows of the matrix of all voxels, in the same
         order: what is summed by segments (:func:`fastsl.decoders.segment_of`) is the same to the last bit.
         """
-        _, _, _, exact, wide, *_ = self._search
+        _, _, _, exact, _, wide, *_ = self._search
         if len(self) * max(len(exact), len(wide)) > _MEMBERS_A_VOXEL * self.n_voxels:
             return self._inside
         touched = np.zeros(-(-self.n_voxels // segment), bool)
@@ -227,7 +227,7 @@ class Spheres:
 
     def _list(self, centres: NDArray[np.float64], *rows: NDArray[Any]) -> None:
         """Count or list what is around ``centres``: see :func:`fastsl._kernels.spheres.list_members`."""
-        box, tables = self._search[:3], self._search[3:]
+        box, tables = self._search[:3], self._search[4:]
 
         def work(part: slice) -> None:
             _kernels.list_members(part.start, part.stop, *box, centres, *tables, *rows)
@@ -280,6 +280,14 @@ def sphere_offsets(A: NDArray[np.float64], radius: float, farthest: NDArray[np.f
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     inside = np.linalg.norm(grid @ A.T, axis=1) <= radius
     return np.ascontiguousarray(grid[inside], dtype=np.int32)
+
+
+def _lines(offsets: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Offsets in lexicographic order as lines along the last axis: see :func:`fastsl._kernels.spheres.list_members`."""
+    begins = np.ones(len(offsets), bool)
+    begins[1:] = (np.diff(offsets, axis=0) != [0, 0, 1]).any(axis=1)
+    first = np.flatnonzero(begins)
+    return np.column_stack([offsets[first], first, np.diff(first, append=len(offsets))])
 
 
 def voxel_coordinates(
@@ -362,7 +370,7 @@ def plan_spheres(mask: ArrayLike, affine: ArrayLike, radius: float, centres: Arr
     corners = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
     half_diagonal = np.linalg.norm(corners @ A.T, axis=1).max()
     wide = exact if on_grid else sphere_offsets(A, limit + half_diagonal, farthest)
-    search = (*_number_rows(inside), exact, wide, A, limit, shared_levels(exact))
+    search = (*_number_rows(inside), exact, _lines(exact), wide, A, limit, shared_levels(exact))
     return Spheres(points, int(np.count_nonzero(inside)), inside, search)
 
 
