@@ -41,6 +41,7 @@ class GramSpace(NamedTuple):
     """Work space of a task, flat: every fold cuts its own matrices from it."""
 
     A: NDArray[np.float64]  # the system, and what stands beside it
+    Y: NDArray[np.float64]  # (n_beside, n_training) that again, a column a row
     rows: NDArray[np.float64]  # (n_vectors, n_training)
     F: NDArray[np.float64]  # (n_vectors, n_samples)
     C: NDArray[np.float64]  # (n_classes, n_classes)
@@ -54,6 +55,7 @@ def allocate_gram_space(n, most):
     """Work space for folds of n samples and at most so many classes."""
     return GramSpace(
         np.empty(n * _row_length(n + most + 1)),
+        np.empty(n * (most + 1)),
         np.empty(n * (most + 1)),
         np.empty(n * (most + 1)),
         np.empty(most * most),
@@ -86,9 +88,8 @@ def group_sums(G, groups):
             add(1.0, G[i], sums.rows[g])
             sums.trace[g] += G[i, i]
             sums.largest[g] = max(sums.largest[g], G[i, i])
-    for h in range(n_groups):
-        for i in groups.samples[groups.ptr[h] : groups.ptr[h + 1]]:
-            for g in range(n_groups):
+        for h in range(n_groups):
+            for i in groups.samples[groups.ptr[h] : groups.ptr[h + 1]]:
                 sums.products[g, h] += sums.rows[g, i]
     return sums
 
@@ -139,34 +140,28 @@ def _system(G, S, label, ends, b, folds, first, k, gamma, A):
 
 
 @helper
-def _right_sides(A, m, k, C, T, rows):
-    """Y (Y' Y)^-1 of what the vectors are made of, one a row; Y stands beside A, and perhaps R'^-1 X_S m.
+def _right_sides(Y, C, T, rows):
+    """Y (Y' Y)^-1 of what the vectors are made of, one a row; the last row of Y is perhaps R'^-1 X_S m.
 
     For two classes the difference of their means; for more these means, and then Y' R'^-1 X_S m, less R'^-1 X_S m.
     Returns 0, or 1.
     """
-    n_vectors = rows.shape[0]
-    C[:], T[:] = 0.0, 0.0
-    for r in range(m):
-        Y = A[r, m:]
-        for c in range(k):
-            for d in range(c, k):
-                C[c, d] += Y[c] * Y[d]
-            if n_vectors > k:
-                T[k, c] += Y[c] * Y[k]
-    for t in range(min(k, n_vectors)):
-        T[t, t] = 1.0
+    k, n_vectors = C.shape[0], rows.shape[0]
+    for c in range(k):
+        for d in range(c, k):
+            C[c, d] = dot(Y[c], Y[d])
+        for t in range(n_vectors):
+            T[t, c] = dot(Y[c], Y[k]) if t == k else (1.0 if t == c else 0.0)
     if k == 2:
         T[0, 0], T[0, 1] = -1.0, 1.0
     if cholesky(C, k) != 0:
         return 1
     cholesky_solve(C, k, T, n_vectors)
-    for r in range(m):
-        Y = A[r, m:]
-        for t in range(n_vectors):
-            rows[t, r] = -Y[k] if t == k else 0.0
-            for c in range(k):
-                rows[t, r] += T[t, c] * Y[c]
+    for t in range(n_vectors):
+        for r in range(rows.shape[1]):
+            rows[t, r] = -Y[k, r] if t == k else 0.0
+        for c in range(k):
+            add(T[t, c], Y[c], rows[t])
     return 0
 
 
@@ -207,7 +202,11 @@ def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, space, out):
             A[r, m + k] = a[S[r]]
     if not b > 0.0 or cholesky_beside(A, m, end) != 0:
         return 1
-    if _right_sides(A, m, k, cut(space.C, k, k), cut(space.T, n_vectors, k), rows) != 0:
+    Y = cut(space.Y, end - m, m)
+    for r in range(m):
+        for c in range(end - m):
+            Y[c, r] = A[r, m + c]
+    if _right_sides(Y, cut(space.C, k, k), cut(space.T, n_vectors, k), rows) != 0:
         return 1
     solve_triangle(A, m, rows, n_vectors)
     F, at_mean, beta = cut(space.F, n_vectors, n), cut(space.at_mean, n_vectors, k), space.beta
