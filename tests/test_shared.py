@@ -106,6 +106,25 @@ def weighted_sum(held_out):
     return (values * np.cos(np.arange(1, values.shape[1] + 1))).sum(axis=1)
 
 
+@pytest.mark.parametrize("first", ["on the grid", "between"])
+def test_centres_between_voxels_take_nothing_from_those_on_the_grid(first):
+    """Nearest to the voxels of the same group as the others are, and decoded before or after them."""
+    on_grid = np.add(list(np.ndindex(1, 2, 4)), [3.0, 4.0, 4.0])
+    between = np.add(on_grid, [0.0, 0.2, 0.4])
+    centres = np.concatenate([on_grid, between] if first == "on the grid" else [between, on_grid])
+    X, y = rng.standard_normal((24, np.count_nonzero(MASK))), np.arange(24) % 2
+    neighbours = sphere_neighbours(MASK, AFFINES["cubes"], RADIUS, centres)
+    assert neighbours.levels.any()
+
+    def values(neighbours):
+        return search_light(X, y, RidgeClassifier(), neighbours, scoring=weighted_sum, cv=KFold(4), n_jobs=1)
+
+    together = values(neighbours)
+    alone = [values(neighbours.take(np.array([i])))[0] for i in range(len(centres))]
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(together, values(Neighbours.from_sparse(neighbours.to_sparse())), rtol=1e-9)
+
+
 @pytest.mark.parametrize("estimator", [RidgeClassifier(), LinearSVC()], ids=["ridge", "svc"])
 def test_scores_do_not_depend_on_which_spheres_are_decoded_together(estimator):
     y, X = np.arange(24) % 2, rng.standard_normal((24, np.count_nonzero(MASK)))

@@ -12,6 +12,7 @@ from fastsl._kernels.shared_gram import EXTENTS, N_LEVELS
 
 #: Spheres of fewer voxels than this are summed alone: to add 13 voxels to the sum of 20 takes as long as to add all 33.
 _WORTH_SHARING = 60
+_FIRST_ALONE = 1 << 62
 _PLACES = np.array(list(itertools.product(*(range(extent) for extent in EXTENTS[-1]))))
 
 
@@ -40,9 +41,13 @@ def shared_levels(offsets: NDArray[np.int32]) -> NDArray[np.int8]:
 def group_spheres(
     centres: NDArray[np.float64], levels: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int64]]:
-    """Order, levels and groups of :class:`fastsl._kernels.block.Block`: what shares sums, after each other."""
+    """Order, levels and groups of :class:`fastsl._kernels.block.Block`: what shares sums, after each other.
+
+    A centre between voxels shares nothing: it has groups of its own, whose numbers no centre on the grid has.
+    """
     if not len(levels):
         return np.arange(len(centres)), levels, np.empty((0, N_LEVELS), np.int64)
     x, y, z = np.rint(centres).astype(np.int64).T
-    groups = [(x << 42) + (y // along_y << 21) + z // along_z for along_y, along_z in EXTENTS]
+    alone, own = (centres != np.rint(centres)).any(axis=1), _FIRST_ALONE + np.arange(len(centres))
+    groups = [np.where(alone, own, (x << 42) + (y // along_y << 21) + z // along_z) for along_y, along_z in EXTENTS]
     return np.lexsort((z, *groups)), levels, np.stack(groups, axis=1)

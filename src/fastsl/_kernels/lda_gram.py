@@ -48,6 +48,7 @@ class GramSpace(NamedTuple):
     T: NDArray[np.float64]  # (n_vectors, n_classes)
     at_mean: NDArray[np.float64]  # (n_vectors, n_classes)
     beta: NDArray[np.float64]  # (n_samples,)
+    means: NDArray[np.float64]  # (n_classes, n_samples)
 
 
 @helper
@@ -62,6 +63,7 @@ def allocate_gram_space(n, most):
         np.empty(most * (most + 1)),
         np.empty(most * (most + 1)),
         np.empty(n),
+        np.empty(n * most),
     )
 
 
@@ -113,7 +115,7 @@ def _spread_of_classes(sums, n_voxels, folds, first, k, gamma):
 def _row_length(end):
     """Numbers from row to row of a system with what stands beside it, ``end`` columns.
 
-    An odd number of a cache's lines of 64 bytes: no vector lies across two of them, and a column in all their places.
+    An odd number of a cache's lines of 64 bytes, so that a column is not in the same few places of the cache.
     """
     return ((end + 7) // 8 | 1) * 8
 
@@ -166,17 +168,24 @@ def _right_sides(Y, C, T, rows):
 
 
 @helper
-def _evaluate(beta, G, sums, folds, fold, f, at_mean):
-    """G beta of the test samples, and of the means of classes."""
-    first = folds.of_fold[fold]
-    for i in folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]:
-        f[i] = dot(G[i], beta)
-    for c in range(at_mean.shape[0]):
-        weights, n_k = folds.groups.weight[first + c], folds.class_ptr[first + c + 1] - folds.class_ptr[first + c]
-        at_mean[c] = 0.0
+def _class_means(sums, folds, first, means):
+    """Means of the rows of G over each class of a fold."""
+    for c in range(means.shape[0]):
+        n_k, weights = folds.class_ptr[first + c + 1] - folds.class_ptr[first + c], folds.groups.weight[first + c]
+        for i in range(means.shape[1]):
+            means[c, i] = 0.0
         for g in range(weights.shape[0]):
             if weights[g] > 0.0:
-                at_mean[c] += dot(sums.rows[g], beta) / n_k
+                add(1.0 / n_k, sums.rows[g], means[c])
+
+
+@helper
+def _evaluate(beta, G, means, test, f, at_mean):
+    """G beta of the test samples, and of the means of classes."""
+    for i in test:
+        f[i] = dot(G[i], beta)
+    for c in range(means.shape[0]):
+        at_mean[c] = dot(means[c], beta)
 
 
 @helper
@@ -210,13 +219,15 @@ def gram_fold(G, sums, a, square, n_voxels, folds, fold, gamma, space, out):
         return 1
     solve_triangle(A, m, rows, n_vectors)
     F, at_mean, beta = cut(space.F, n_vectors, n), cut(space.at_mean, n_vectors, k), space.beta
+    means, test = cut(space.means, k, n), folds.test[folds.test_ptr[fold] : folds.test_ptr[fold + 1]]
+    _class_means(sums, folds, first, means)
     half_square = 0.5 * square / b
     for i in range(n):
         beta[i] = 0.0
     for t in range(n_vectors):
         for r in range(m):
             beta[S[r]] = ((1.0 - gamma) if t == k else 1.0) * rows[t, r] / b
-        _evaluate(beta, G, sums, folds, fold, F[t], at_mean[t])
+        _evaluate(beta, G, means, test, F[t], at_mean[t])
         if t == k:
             half_square += 0.5 * dot(beta, a)
             add(1.0 / b, a, F[t])

@@ -38,6 +38,7 @@ MULTIPLIED, FACTORED, INVERTED = (400, 480, 300) if _fuses() else (0, 0, 0)
 _BAD, _WORST, _SMALL = 64, 512, 240
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
+_TINY = np.finfo(np.float64).tiny
 
 
 @inlined
@@ -187,12 +188,13 @@ def factor(A, m, end):
 
 @inlined
 def _factor_corner(A, i, stop):
-    """Rows and columns i to ``stop``, from which rows above have been subtracted; whether their pivots are positive.
+    """Rows and columns i to ``stop``, from which rows above have been subtracted; whether their pivots can be used.
 
-    No square root is waited for, only a reciprocal: a factor of order 100 takes 10.4 us instead of 11.0.
+    Positive, that is, and numbers whose reciprocals are, too. No square root is waited for, only a reciprocal:
+    a factor of order 100 takes 10.4 us instead of 11.0.
     """
     for k in range(i, stop):
-        if not A[k, k] > 0.0:
+        if not _TINY <= A[k, k] < np.inf:
             return False
         reciprocal = 1.0 / A[k, k]
         for q in range(k + 1, stop):
@@ -290,17 +292,17 @@ def _solve_triangle_compiled(R, m, rows, n_rows):
 @named(solve_triangle)
 def _solve_triangle(R, height: int, width: int, m: int, rows, n: int, length: int, n_rows: int):
     R, rows = carray(R, (height, width)), carray(rows, (n, length))
-    if not by_tiles(m, FACTORED, width):
+    if m < ROWS or by_tiles(m, FACTORED, width):
+        for t in range(n_rows):
+            solve_row(R, m, rows[t])
+    else:
         lapack.solve_triangle(R, m, rows, n_rows)
-        return 0
-    for t in range(n_rows):
-        solve_row(R, m, rows[t])
     return 0
 
 
 @inlined
 def solve_row(R, m, x):
-    """Solve ``R @ x = b`` in place, m >= 4, four numbers at a time from the last."""
+    """Solve ``R @ x = b`` in place, four numbers at a time from the last."""
     start = m % ROWS
     for i in range(m - ROWS, start - 1, -ROWS):
         solve_row_back(R, x, i, m, _inverse_diagonal(R, i))
