@@ -277,6 +277,19 @@ def test_a_process_mask_on_another_grid(small):
     _assert_same(ours, theirs)
 
 
+def test_centres_on_voxels_and_between_them():
+    """A 3 mm process mask of 2 mm images, and spheres so large that neighbours share what they sum."""
+    rng, shape = np.random.default_rng(8), (9, 10, 11)
+    image = nib.Nifti1Image(rng.standard_normal((*shape, N)).astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+    mask = nib.Nifti1Image((rng.random(shape) < 0.9).astype(np.uint8), image.affine)
+    process = np.zeros((6, 6, 7), np.uint8)
+    process[1:5, 2:5, 1:6] = 1
+    data = (mask, nib.Nifti1Image(process, np.diag([3.0, 3.0, 3.0, 1.0])), image, rng.standard_normal(N))
+    ours, theirs = (fit(*data, radius=6.3, estimator="ridge", cv=3) for fit in (_ours, _theirs))
+    assert (ours.n_voxels_ > 60).all()
+    _assert_same(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_one_fold_with_one_class(small):
     y = np.repeat([0, 1], N // 2)
     cv = [(np.arange(N // 2), np.arange(N // 2, N)), (np.arange(0, N, 2), np.arange(1, N, 2))]
