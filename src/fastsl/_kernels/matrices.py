@@ -38,7 +38,6 @@ MULTIPLIED, FACTORED, INVERTED = (400, 480, 300) if _fuses() else (0, 0, 0)
 _BAD, _WORST, _SMALL = 64, 512, 240
 #: Rows of B that are added up before the next ones: so many stay in a cache (32 of them 93 us, 64 83, 128 86).
 _DEPTH = 64
-_TINY = np.finfo(np.float64).tiny
 
 
 @inlined
@@ -188,22 +187,16 @@ def factor(A, m, end):
 
 @inlined
 def _factor_corner(A, i, stop):
-    """Rows and columns i to ``stop``, from which rows above have been subtracted; whether their pivots can be used.
-
-    Positive, that is, and numbers whose reciprocals are, too. No square root is waited for, only a reciprocal:
-    a factor of order 100 takes 10.4 us instead of 11.0.
-    """
     for k in range(i, stop):
-        if not _TINY <= A[k, k] < np.inf:
-            return False
-        reciprocal = 1.0 / A[k, k]
-        for q in range(k + 1, stop):
-            ratio = A[k, q] * reciprocal
-            for r in range(q, stop):
-                A[q, r] -= ratio * A[k, r]
-        root = np.sqrt(reciprocal)
         for r in range(k, stop):
-            A[k, r] *= root
+            for q in range(i, k):
+                A[k, r] -= A[q, k] * A[q, r]
+            if r == k:
+                if not A[k, k] > 0.0:
+                    return False
+                A[k, k] = np.sqrt(A[k, k])
+            else:
+                A[k, r] /= A[k, k]
     return True
 
 
