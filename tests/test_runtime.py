@@ -440,7 +440,8 @@ def package_copy(tmp_path):
 
 def test_the_digest_is_that_of_the_compiled_sources(package_copy):
     assert jit.source_digest(package_copy) == jit.source_digest(PACKAGE)
-    sources = [*sorted((package_copy / "_kernels").glob("*.py")), package_copy / "_runtime" / "jit.py"]
+    runtime = package_copy / "_runtime"
+    sources = [*sorted((package_copy / "_kernels").glob("*.py")), runtime / "jit.py", runtime / "parts.py"]
     assert len(sources) > 5
     seen = {jit.source_digest(package_copy)}
     for source in sources:

@@ -1,7 +1,7 @@
 """The decorators behind every compiled function of the package.
 
 ``@kernel`` marks what Python calls: GIL-free, cached on disk. ``@helper`` marks what only these call: compiled into
-them and never cached alone, and ``@inlined`` one that is a layer less.
+them (see :mod:`fastsl._runtime.parts`) and never cached alone, and ``@inlined`` one that is a layer less.
 
 None has Numba's parallel loops: :func:`fastsl._runtime.launch.in_parts` calls kernels from several threads. A parallel
 one is compiled in four layers, each of which optimises and translates all that is below it again (6 s of 20 for
@@ -27,6 +27,8 @@ import numba
 from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 
+from fastsl._runtime.collector import stopped_collector
+from fastsl._runtime.parts import as_part
 from fastsl._version import __version__
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -36,9 +38,10 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wra
 
 
 def source_digest(folder: Path = _PACKAGE) -> str:
-    """Digest of all compiled code: every source below ``_kernels`` and this file."""
+    """Digest of all compiled code: every source below ``_kernels``, and how they are compiled."""
     digest = hashlib.sha256()
-    for source in [*sorted((folder / "_kernels").glob("*.py")), folder / "_runtime" / "jit.py"]:
+    runtime = folder / "_runtime"
+    for source in [*sorted((folder / "_kernels").glob("*.py")), runtime / "jit.py", runtime / "parts.py"]:
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
@@ -83,9 +86,13 @@ CACHE_FOLDER: Path | None = _find_cache_folder()
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile lazily, for the thread that calls it, cached in this version's own folder."""
     if CACHE_FOLDER is None:
-        return numba.njit(**_OPTIONS)(function)
-    with _caching():
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        compiled = numba.njit(**_OPTIONS)(function)
+    else:
+        with _caching():
+            compiled = numba.njit(cache=True, **_OPTIONS)(function)
+    if not numba.config.DISABLE_JIT:
+        compiled.compile = stopped_collector()(compiled.compile)
+    return compiled
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> CFunc:
@@ -95,7 +102,8 @@ def c_function(signature: Any, function: Callable[..., Any]) -> CFunc:
     if CACHE_FOLDER is not None:
         with _caching():
             compiled.enable_caching()
-    compiled.compile()
+    with stopped_collector():
+        compiled.compile()
     return compiled
 
 
@@ -113,7 +121,7 @@ def _caching() -> Iterator[None]:
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile as a part of the kernels that call it."""
-    return numba.njit(**_OPTIONS)(function)
+    return as_part(function, **_OPTIONS)
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

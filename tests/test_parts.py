@@ -1,0 +1,179 @@
+"""Helpers as parts of the kernels that call them, and the collector that stands still while they are compiled."""
+
+import gc
+import threading
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+
+from fastsl._runtime import parts
+from fastsl._runtime.collector import stopped_collector
+from fastsl._runtime.jit import helper, kernel
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+KNOWN = parts.KNOWN[0] <= numba.version_info.short <= parts.KNOWN[1]
+compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+in_parts = pytest.mark.skipif(numba.config.DISABLE_JIT or not KNOWN, reason="this Numba compiles no parts")
+
+
+def make_functions(make_part):
+    """Three layers, of which the lowest is called with two types."""
+
+    @make_part
+    def at(values, i):
+        if i == 13:
+            raise ValueError("unlucky")
+        return values[i]
+
+    @make_part
+    def add(values, weights, i):
+        room = np.empty(i + 1)
+        room[i] = at(values, i)
+        return room[i] + at(weights, i)
+
+    @numba.njit(**OPTIONS)
+    def total(values, weights, n):
+        result = 0.0
+        for i in range(n):
+            result += add(values, weights, i)
+        return result
+
+    return at, add, total
+
+
+VALUES, WEIGHTS = np.arange(20.0) / 3.0, np.arange(20, dtype=np.float32)
+
+
+def as_part(function):
+    return parts.as_part(function, **OPTIONS)
+
+
+def test_parts_compute_what_python_does():
+    _, _, total = make_functions(as_part)
+    assert total(VALUES, WEIGHTS, 12) == sum(VALUES[i] + WEIGHTS[i] for i in range(12))
+
+
+@in_parts
+def test_a_part_is_compiled_for_python_only_when_python_calls_it():
+    at, add, total = make_functions(as_part)
+    total(VALUES, WEIGHTS, 2)
+    assert not at.overloads
+    assert not add.overloads
+    assert add(VALUES, WEIGHTS, 3) == 4.0
+    assert len(add.overloads) == 1
+    assert not at.overloads
+    assert total(VALUES, WEIGHTS, 4) == 8.0  # the kernel stays what it was
+    assert at(WEIGHTS, 7) == 7.0
+
+
+@compiled
+def test_what_a_part_raises_arrives():
+    at, add, total = make_functions(as_part)
+    for call in (lambda: total(VALUES, WEIGHTS, 20), lambda: add(VALUES, WEIGHTS, 13), lambda: at(VALUES, 13)):
+        with pytest.raises(ValueError, match="unlucky"):
+            call()
+
+
+@pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="indices are not checked")
+def test_indices_of_parts_are_checked():
+    _, _, total = make_functions(as_part)
+    with pytest.raises(IndexError, match="out of bounds"):
+        total(VALUES[:5], WEIGHTS, 6)
+
+
+@in_parts
+def test_a_kernel_holds_its_parts_alone():
+    _, _, total = make_functions(as_part)
+    total(VALUES, WEIGHTS, 2)
+    (code,) = total.inspect_llvm().values()
+    wrappers = {
+        line.split("@")[1].split("(")[0]
+        for line in code.splitlines()
+        if line.startswith("define") and "7cpython" in line
+    }
+    assert len(wrappers) == 1, wrappers
+
+
+@compiled
+@pytest.mark.parametrize("version", [(0, 61), (parts.KNOWN[1][0], parts.KNOWN[1][1] + 1), (1, 0)])
+def test_other_versions_of_numba_compile_helpers_as_they_do(monkeypatch, version):
+    monkeypatch.setattr(numba, "version_info", SimpleNamespace(short=version))
+    at, add, total = make_functions(as_part)
+    assert total(VALUES, WEIGHTS, 4) == 8.0
+    assert len(at.overloads) == 2
+    assert len(add.overloads) == 1
+
+
+@pytest.fixture
+def collections():
+    """How often the collector went over objects."""
+    seen = []
+
+    def note(phase, info):
+        seen.append(phase)
+
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+
+
+@compiled
+def test_nothing_is_collected_while_a_kernel_is_compiled(collections):
+    @helper
+    def half(x):
+        return 0.5 * x
+
+    @kernel
+    def halve(values):
+        for i in range(len(values)):
+            values[i] = half(values[i])
+
+    values = np.full(3, 4.0)
+    gc.collect()
+    collections.clear()
+    halve.compile((numba.float64[::1],))
+    assert len(collections) <= 2, "start and stop of one, when the collector may again"
+    assert gc.isenabled()
+    halve(values)
+    assert values.tolist() == [2.0] * 3
+    assert len(halve.signatures) == 1
+
+
+def test_the_collector_goes_on_after_an_error():
+    @stopped_collector()
+    def fail():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert gc.isenabled()
+
+
+def test_a_collector_that_somebody_stopped_stays_so():
+    gc.disable()
+    try:
+        with stopped_collector():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_last_of_several_threads_lets_it_go_on():
+    entered, leave = threading.Event(), threading.Event()
+
+    def compile_long():
+        with stopped_collector():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=compile_long)
+    with stopped_collector():
+        thread.start()
+        assert entered.wait(10)
+    assert not gc.isenabled()
+    leave.set()
+    thread.join()
+    assert gc.isenabled()
