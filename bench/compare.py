@@ -19,11 +19,13 @@ import numpy as np
 import sklearn
 from markers import write_between_markers
 from nilearn.decoding import SearchLight as NilearnSearchLight
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.svm import LinearSVC
 
 import fastsl
+from fastsl._runtime.cpus import processor_name
 
 RADIUS = 8.0
 SAMPLES = (40, 160)
@@ -31,6 +33,8 @@ ESTIMATORS = {
     "LinearSVC": LinearSVC(),
     "RidgeClassifier": RidgeClassifier(),
     "RidgeClassifierCV": "ridge_classifier",
+    "LinearDiscriminantAnalysis(shrinkage=0.1)": LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
+    "GaussianNB": "gnb",
 }
 
 
@@ -87,7 +91,7 @@ def spread(values, unit=1.0, digits=1):
 def table(rows, n_spheres, voxel_size, repeats):
     lines = [
         f"{n_spheres:,} spheres of {RADIUS:g} mm ({voxel_size:g} mm voxels), 120 volumes, leave one run out of 6, "
-        f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}); smooth, standardised data. "
+        f"{len(os.sched_getaffinity(0))} processors ({processor_name()}); smooth, standardised data. "
         f"Median (range) of {repeats} alternating runs; everything is counted but compiling and reading the file.",
         "",
         "| estimator | fastsl, whole brain | nilearn, one sphere | nilearn, whole brain, extrapolated | ratio |",
