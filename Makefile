@@ -48,7 +48,7 @@ bounds: $(VENV)/made-test  ## Kernels with every index checked
 	rm -rf $(VENV)/cache-bounds
 	NUMBA_CACHE_DIR=$(VENV)/cache-bounds NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -q $(KERNEL_TESTS)
 
-KERNEL_TESTS = $(wildcard tests/test_kernels*.py) tests/test_neighbours.py
+KERNEL_TESTS = $(wildcard tests/test_kernels*.py) tests/test_neighbours.py tests/test_parts.py
 
 readme: $(VENV)/made-test  ## Run what README.md and the docs tell people to run
 	$(BIN)/python docs/run_examples.py README.md docs/*.md

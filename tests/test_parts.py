@@ -1,6 +1,7 @@
 """Helpers as parts of the kernels that call them, and the collector that stands still while they are compiled."""
 
 import gc
+import os
 import threading
 from types import SimpleNamespace
 
@@ -84,16 +85,21 @@ def test_indices_of_parts_are_checked():
 
 
 @in_parts
-def test_a_kernel_holds_its_parts_alone():
-    _, _, total = make_functions(as_part)
-    total(VALUES, WEIGHTS, 2)
-    (code,) = total.inspect_llvm().values()
-    wrappers = {
-        line.split("@")[1].split("(")[0]
-        for line in code.splitlines()
-        if line.startswith("define") and "7cpython" in line
-    }
-    assert len(wrappers) == 1, wrappers
+@pytest.mark.parametrize("make_part", [as_part, helper])
+def test_kernels_are_made_of_parts(monkeypatch, make_part):
+    linked = []
+
+    def note(part):
+        linked.append(part.name)
+        finalize(part)
+
+    finalize = parts._Part._finalize_final_module
+    monkeypatch.setattr(parts._Part, "_finalize_final_module", note)
+    at, add, total = make_functions(make_part)
+    assert total(VALUES, WEIGHTS, 4) == 8.0
+    assert [name.split(".")[-1] for name in linked] == ["at", "at", "add"]
+    assert not at.overloads
+    assert not add.overloads
 
 
 @compiled
@@ -176,4 +182,18 @@ def test_the_last_of_several_threads_lets_it_go_on():
     assert not gc.isenabled()
     leave.set()
     thread.join()
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_meanwhile_collects():
+    with stopped_collector():
+        child = os.fork()
+        if child == 0:
+            with stopped_collector():
+                stopped = not gc.isenabled()
+            os._exit(0 if stopped and gc.isenabled() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not gc.isenabled()
     assert gc.isenabled()

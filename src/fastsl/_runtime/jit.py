@@ -127,8 +127,9 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """As :func:`helper`, as if it were written where it is called: for what a kernel calls once, and which calls much.
 
-    Every helper is optimised and translated by itself and again in all that call it, so that each layer of them costs
-    once more. A first fit, processor seconds: LinearSVC 15.8 with six of them in their callers, 21.1 before; SVC 19.0,
-    22.7. The innermost ones are better apart: LinearSVC took 25 with all of them in one function.
+    Numba optimised and translated every helper by itself and again in all that call it, so that each layer of them cost
+    once more; since they are parts, to have them here costs and gives little. A first fit before that, processor
+    seconds: LinearSVC 15.8 with six of them in their callers, 21.1 before; SVC 19.0, 22.7. The innermost ones are
+    better apart: LinearSVC took 25 with all of them in one function.
     """
     return numba.njit(inline="always", **_OPTIONS)(function)

@@ -55,7 +55,12 @@ class _PartCompiler(Compiler):
 
 
 def as_part(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Compile a part where compiled code calls the function, and as Numba does where Python calls it, as tests do."""
+    """Compile a part where compiled code calls the function, and as Numba does where Python calls it, as tests do.
+
+    A part may neither call itself nor be a value that is chosen while code runs, and should return codes: what it
+    prints or raises with values of run time needs Python objects that only a kernel from the cache has. In the process
+    that compiles, such an error is a RuntimeError and a print does not return.
+    """
     njit: Any = numba.njit  # whose types lack an option
     whole = njit(**options)(function)
     if numba.config.DISABLE_JIT or not KNOWN[0] <= numba.version_info.short <= KNOWN[1]:
