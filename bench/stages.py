@@ -72,12 +72,12 @@ class Spheres:
             self.X, means, listed.indptr, listed.indices, 1.0, 0, 0, *group_spheres(listed.centres, listed.levels)
         )
 
-    def library_products(self):
+    def products_by_blas(self):
         """Gram matrices of voxels that are gathered already."""
         for voxels in self.voxels:
             dsyrk(1.0, voxels.T, c=self.G, overwrite_c=1)
 
-    def library_factors(self):
+    def factors_by_blas(self):
         """As many factors of one of them, with a penalty and copied first."""
         S = self.G + np.eye(len(self.y)) * self.G[0, 0]
         for _ in self.voxels:
@@ -99,8 +99,8 @@ def measure(n, repeats):
         alone = part_of(block, 0, n)._replace(order=np.arange(n))
         stages = {
             "listing its voxels": spheres.list_voxels,
-            "Gram product by OpenBLAS": spheres.library_products,
-            "Cholesky factor of it by OpenBLAS": spheres.library_factors,
+            "Gram product by OpenBLAS": spheres.products_by_blas,
+            "Cholesky factor of it by OpenBLAS": spheres.factors_by_blas,
             "gathering, Gram product by tiles": lambda: gram_products(alone),
             "the same, shared with neighbours": lambda: gram_products(block),
         }

@@ -50,7 +50,7 @@ class _NothingToRun:
 class _PartCompiler(Compiler):
     def compile_extra(self, func: Callable[..., Any]) -> Any:
         codegen = self.state.targetctx.codegen()
-        self.state.library = _Part(codegen, func.__qualname__)  # type: ignore[no-untyped-call]
+        self.state["library"] = _Part(codegen, func.__qualname__)  # type: ignore[no-untyped-call]
         return super().compile_extra(func)  # type: ignore[no-untyped-call]
 
 
