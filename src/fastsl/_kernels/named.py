@@ -1,7 +1,7 @@
 """Routines that are compiled once, and called by name as those of LAPACK are.
 
-What a kernel calls is compiled as a part of it, and again in each layer of helpers: tiles in every layer between
-Cholesky factors and spheres added 4 s to the first fit of a decoder. By name they take half a second each, once.
+What a kernel calls is compiled as a part of it. While helpers were also compiled by themselves, in each of their
+layers, tiles added 4 s to the first fit of a decoder. By name they take half a second each, once for all kernels.
 """
 
 import functools
