@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -75,6 +77,54 @@ def test_what_a_part_raises_arrives():
     for call in (lambda: total(VALUES, WEIGHTS, 20), lambda: add(VALUES, WEIGHTS, 13), lambda: at(VALUES, 13)):
         with pytest.raises(ValueError, match="unlucky"):
             call()
+
+
+PRINTS_AND_RAISES = """
+import numpy as np
+
+from fastsl._runtime.jit import helper, kernel
+
+
+@helper
+def check(x):
+    if x > 2.0:
+        print("at", x)
+        raise ValueError("too large", x)
+    return x
+
+
+@kernel
+def total(values):
+    result = 0.0
+    for x in values:
+        result += check(x)
+    return result
+
+
+@kernel
+def twice(values):
+    return total(values) + check(values[0])
+
+
+for sum_up in (total, twice, check):
+    try:
+        sum_up(5.0 if sum_up is check else np.arange(5.0))
+    except ValueError as error:
+        print(error.args)
+"""
+
+
+@compiled
+def test_parts_print_and_raise_values_of_run_time(tmp_path):
+    script = tmp_path / "prints_and_raises.py"
+    script.write_text(PRINTS_AND_RAISES)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for _ in ("compiled", "from the cache"):
+        done = subprocess.run(
+            [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=True
+        )
+        expected = [f"at {x}\n('too large', {x})\n" for x in (3.0, 3.0, 5.0)]
+        assert done.stdout == "".join(expected), done.stderr
 
 
 @pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="indices are not checked")

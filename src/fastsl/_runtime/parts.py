@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -36,15 +37,24 @@ class _Part(JITCodeLibrary):
         return 0
 
     @property
-    def codegen(self) -> "_NothingToRun":
-        return _NothingToRun()
+    def codegen(self) -> "_Environments":
+        return _Environments(self._codegen)
 
 
-class _NothingToRun:
-    """Stands where Numba hands running code its Python objects."""
+class _Environments:
+    """Gives parts their environments, the Python objects for what they print and raise, as Numba gives kernels theirs.
+
+    It looks for the variable of that name where instructions are, and those of a part come with a kernel later: the
+    variable is therefore defined here, 1 ms a part, and kernels find it.
+    """
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
 
     def set_env(self, name: str, environment: Any) -> None:
-        pass
+        self._codegen._add_module(llvm.parse_assembly(f'@"{name}" = global ptr null'))
+        self._codegen._engine.finalize_object()
+        self._codegen.set_env(name, environment)
 
 
 class _PartCompiler(Compiler):
@@ -57,9 +67,7 @@ class _PartCompiler(Compiler):
 def as_part(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile a part where compiled code calls the function, and as Numba does where Python calls it, as tests do.
 
-    A part may neither call itself nor be a value that is chosen while code runs, and should return codes: what it
-    prints or raises with values of run time needs Python objects that only a kernel from the cache has. In the process
-    that compiles, such an error is a RuntimeError and a print does not return.
+    A part may neither call itself nor be a value that is chosen while code runs.
     """
     njit: Any = numba.njit  # whose types lack an option
     whole = njit(**options)(function)
