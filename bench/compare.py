@@ -17,7 +17,7 @@ import nibabel as nib
 import nilearn
 import numpy as np
 import sklearn
-from markers import write_between_markers
+from markers import publish
 from nilearn.decoding import SearchLight as NilearnSearchLight
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
@@ -134,10 +134,7 @@ def main():
         samples = SAMPLES_OF.get(name, SAMPLES)
         rows.append((name, *measure(estimator, phantom, img, arguments.n_jobs, arguments.repeats, samples)))
         print(rows[-1], flush=True)
-    text = table(rows, n_spheres, arguments.voxel_size, arguments.repeats)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text)
+    publish(table(rows, n_spheres, arguments.voxel_size, arguments.repeats), arguments.write)
 
 
 if __name__ == "__main__":

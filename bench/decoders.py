@@ -18,7 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from compare import spread, standardised_phantom
-from markers import write_between_markers
+from markers import publish
 from nilearn.decoding import searchlight as nilearn_searchlight
 from nilearn.maskers.nifti_spheres_masker import apply_mask_and_get_affinity
 from sklearn.dummy import DummyClassifier
@@ -179,10 +179,7 @@ def main():
             ours, theirs = measure(brain, estimator, arguments.n_jobs, arguments.repeats)
             rows.append((name, decoder, ours, theirs))
             print(name, f"{statistics.median(ours) * 1e6:.1f} µs", theirs, flush=True)
-    text = table(rows, arguments)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text)
+    publish(table(rows, arguments), arguments.write)
 
 
 if __name__ == "__main__":

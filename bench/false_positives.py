@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from markers import write_between_markers
+from markers import publish
 from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
 from sklearn.linear_model import Ridge, RidgeClassifier
@@ -98,10 +98,7 @@ def main():
         p = np.array([p_values(seed, estimator, arguments.permutations) for seed in range(arguments.brains)])
         rates[name] = [(p <= level + 1e-9).mean(axis=0) for level in (0.05, 0.01)]
         print(name, *rates[name], f"{time.perf_counter() - began:.0f} s", flush=True)
-    text = table(rates, arguments, (time.perf_counter() - began) / 60)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text, "false-positives")
+    publish(table(rates, arguments, (time.perf_counter() - began) / 60), arguments.write, "false-positives")
 
 
 if __name__ == "__main__":

@@ -8,3 +8,10 @@ def write_between_markers(path, text, name="bench"):
     before, _, rest = path.read_text().partition(begin)
     _, _, after = rest.partition(end)
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def publish(text, path, name="bench"):
+    """Print a table, and write it between the markers of ``path`` where that is given."""
+    print(text)
+    if path:
+        write_between_markers(path, text, name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import threadpoolctl
-from markers import write_between_markers
+from markers import publish
 
 from fastsl._kernels import lapack, matrices
 from fastsl._runtime.cpus import processor_name
@@ -113,10 +113,7 @@ def main():
         lines.append(f"| {what} | {' | '.join(f'{number(a)}, **{number(b)}**' for a, b in row)} |")
     versions = f"numba {numba.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
     lines += ["", f"{processor_name()}, one core, {versions}. Made by `python bench/matrices.py`."]
-    text = "\n".join(lines)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text, "matrices")
+    publish("\n".join(lines), arguments.write, "matrices")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 from compare import spread
 from decoders import RADIUS, SECONDS, Brain
-from markers import write_between_markers
+from markers import publish
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB
@@ -140,10 +140,7 @@ def main():
             rows.append((estimator, n, *measure(brain, estimator, n, fewest, arguments.n_jobs, arguments.repeats)))
             ours, theirs = map(statistics.median, rows[-1][2:])
             print(f"{estimator!r}, {n}: {ours * 1e3:.2f} ms, nilearn {theirs * (n + 1):.1f} s a sphere", flush=True)
-    text = table(rows, brain.X.shape[1], arguments)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text)
+    publish(table(rows, brain.X.shape[1], arguments), arguments.write)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Import time, compile time, latency and peak memory: ``python bench/resources.py [--write docs/performance.md]``.
 
-Each is measured in processes of their own. This one imports neither numpy nor fastsl: Linux counts what the
+Each is measured in processes of their own. This one does not even import numpy: Linux counts what the
 starter of a process held among what that process held at most.
 """
 
@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from markers import write_between_markers
+from markers import publish
+
+from fastsl._runtime.cpus import processor_name
 
 #: Peak memory may be so many times that of the masked matrix, and so many MB.
 TIMES_MATRIX, BASE_MB = 1.3, 300
@@ -216,12 +218,11 @@ def main():
         print(lines[-1], flush=True)
     lines += [
         "",
-        f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}), Python {platform.python_version()}. The "
+        f"{len(os.sched_getaffinity(0))} processors ({processor_name()}), Python {platform.python_version()}. The "
         f"target of memory is {TIMES_MATRIX:g} times the masked matrix and {BASE_MB} MB. Made by `python "
         "bench/resources.py`.",
     ]
-    if arguments.write:
-        write_between_markers(arguments.write, "\n".join(lines), "resources")
+    publish("\n".join(lines), arguments.write, "resources")
 
 
 if __name__ == "__main__":

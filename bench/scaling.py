@@ -10,6 +10,7 @@ are cut from the middle of six phantoms, one a run.
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import platform
 import resource
@@ -27,7 +28,7 @@ import scipy
 import sklearn
 from compare import spread, standardised
 from decoders import Brain, enough_spheres
-from markers import write_between_markers
+from markers import publish
 from resources import first_fit
 from scipy.linalg.blas import dsyrk
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -43,6 +44,8 @@ from fastsl.phantom import Phantom
 
 DECODERS = [LinearSVC(), RidgeClassifier(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), GaussianNB()]
 N_RUNS, LONGEST, HALF_BOX = 6, 242, 20
+#: Seconds in which processes sum what they can.
+MEANWHILE = 0.3
 #: A turn of the peers that takes longer than this is the only one.
 LONG = 4.0
 
@@ -136,6 +139,36 @@ def gram_products(brain, n=100):
         return (time.perf_counter() - began) / n
 
 
+def products_meanwhile(gathered, start, done):
+    """How many Gram products one process sums in :data:`MEANWHILE` seconds."""
+    G = np.zeros((gathered[0].shape[1],) * 2, order="F")
+    with threadpool_limits(1, user_api="blas"):
+        dsyrk(1.0, gathered[0].T, c=G, overwrite_c=1)
+        start.wait()
+        n, until = 0, time.perf_counter() + MEANWHILE
+        while time.perf_counter() < until:
+            dsyrk(1.0, gathered[n % len(gathered)].T, c=G, overwrite_c=1)
+            n += 1
+    done.put(n)
+
+
+def second_processor(brain):
+    """How many times as many Gram products two processes sum as one: what a second thread can give on this machine."""
+    spheres, forked = brain.random_spheres(np.random.default_rng(0), 100), multiprocessing.get_context("fork")
+    gathered, summed = [brain.X.T[spheres[sphere]].astype(np.float64) for sphere in range(100)], []
+    for n_processes in (1, 2, 1):
+        start, done = forked.Barrier(n_processes), forked.Queue()
+        processes = [
+            forked.Process(target=products_meanwhile, args=(gathered, start, done)) for _ in range(n_processes)
+        ]
+        for process in processes:
+            process.start()
+        summed.append(sum(done.get() for _ in processes))
+        for process in processes:
+            process.join()
+    return 2 * summed[1] / (summed[0] + summed[2])
+
+
 def listing(brain, n):
     """Seconds that fastsl takes to list one sphere, on as many threads as there are."""
     took = []
@@ -147,6 +180,12 @@ def listing(brain, n):
     return (took[1] - took[0]) / (n - 8)
 
 
+def by_threads(brain, estimator, n, times=3):
+    """Seconds that fastsl takes for a sphere with one thread and with two, medians of so many alternating runs."""
+    took = [[(brain.fastsl(estimator, n, k) - brain.reading(n, k)) / n for k in (1, 2)] for _ in range(times)]
+    return np.median(took, axis=0)
+
+
 def measure(brain, estimator, seconds, repeats):
     """Turns of (fastsl with one thread, with two, listing, nilearn's search, its decoding, scikit-learn, Gram)."""
     n = enough_spheres(brain, estimator, 1, seconds)
@@ -155,16 +194,19 @@ def measure(brain, estimator, seconds, repeats):
     n_theirs = max(1, min(100, int(seconds / took)))
     turns = []
     for repeat in range(1 if took > LONG else repeats):
-        ours = []
-        for threads in (1, 2):
-            reading = brain.reading(n, threads)
-            ours.append((brain.fastsl(estimator, n, threads) - reading) / n)
         with threadpool_limits(1, user_api="blas"):
             nilearns = brain.nilearn(estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
             loops = scikit_learn(brain, estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
             search = brain.nilearn_search(np.random.default_rng(repeat))
         turns.append(
-            (*ours, listing(brain, min(4096, brain.X.shape[1])), search, nilearns, loops, gram_products(brain))
+            (
+                *by_threads(brain, estimator, n),
+                listing(brain, min(4096, brain.X.shape[1])),
+                search,
+                nilearns,
+                loops,
+                gram_products(brain),
+            )
         )
     return np.array(turns)
 
@@ -241,15 +283,22 @@ def first_calls():
 
 def sweep(cases, arguments, seconds, repeats):
     phantoms = Phantoms(20 if arguments.quick else LONGEST)
-    found, lines = {}, [HEADING, "| --- " * (HEADING.count("|") - 1) + "|"]
+    found, lines, possible = {}, [HEADING, "| --- " * (HEADING.count("|") - 1) + "|"], []
     for case in cases:
         brain = phantoms.brain(case)
+        possible.append(second_processor(brain))
         for estimator in DECODERS:
             name = type(estimator).__name__
             if arguments.decoder in name:
                 found[case, name] = measure(brain, estimator, seconds, repeats)
                 lines.append(row(case, estimator, brain, found[case, name]))
                 print(lines[-1], flush=True)
+    faster = [one / two for turns in found.values() for one, two in turns[:, :2]]
+    lines += [
+        "",
+        f"Two processes of OpenBLAS sum {spread(possible, 1, 2)} times as many Gram products as one, measured before "
+        f"each case; two threads of fastsl are {spread(faster, 1, 2)} times as fast as one.",
+    ]
     return found, lines
 
 
@@ -298,10 +347,7 @@ def main():
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
-    text = report(arguments)
-    print(text)
-    if arguments.write:
-        write_between_markers(arguments.write, text, "scaling")
+    publish(report(arguments), arguments.write, "scaling")
 
 
 if __name__ == "__main__":
