@@ -87,8 +87,9 @@ def measure(estimator, phantom, img, n_jobs, repeats, samples=SAMPLES):
 
 
 def spread(values, unit=1.0, digits=1):
+    """The median, and the range where there is one."""
     low, middle, high = min(values) * unit, statistics.median(values) * unit, max(values) * unit
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    return f"{middle:.{digits}f}" + (f" ({low:.{digits}f}–{high:.{digits}f})" if len(values) > 1 else "")
 
 
 def table(rows, n_spheres, voxel_size, repeats):

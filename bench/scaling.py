@@ -323,12 +323,12 @@ def report(arguments):
     if not arguments.quick:
         lines += ["", "First fit in a process:", "", *first_calls()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    turns = "One turn" if repeats == 1 else f"Median (range) of {repeats} turns"
     others = (busy_elsewhere() - busy_before) / (time.perf_counter() - began)
     lines += [
         "",
-        f"Median (range) of {repeats} turns. fastsl {fastsl.__version__}, nilearn {nilearn.__version__}, scikit-learn "
-        f"{sklearn.__version__}, numpy {np.__version__}, scipy {scipy.__version__}, Python "
-        f"{platform.python_version()}, "
+        f"{turns}. fastsl {fastsl.__version__}, nilearn {nilearn.__version__}, scikit-learn {sklearn.__version__}, "
+        f"numpy {np.__version__}, scipy {scipy.__version__}, Python {platform.python_version()}, "
         f"{len(os.sched_getaffinity(0))} processors ({processor_name()}). "
         f"{(time.perf_counter() - began) / 60:.0f} min, peak memory of this process with all sides {peak:.1f} GB. "
         f"Other processes took {others:.1f} processors meanwhile. Made by `python bench/scaling.py`.",
