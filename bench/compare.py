@@ -30,8 +30,12 @@ from fastsl._runtime.cpus import processor_name
 
 RADIUS = 8.0
 SAMPLES = (40, 160)
-#: Of decoders of which so few take nilearn less time than it varies by.
-SAMPLES_OF = {"GaussianNB": (40, 1000)}
+#: Of decoders of which so few take nilearn a few seconds, which vary: one of ridge took 17 to 29 ms.
+SAMPLES_OF = {
+    "RidgeClassifier": (40, 1000),
+    "LinearDiscriminantAnalysis(shrinkage=0.1)": (40, 500),
+    "GaussianNB": (40, 1000),
+}
 ESTIMATORS = {
     "LinearSVC": LinearSVC(),
     "RidgeClassifier": RidgeClassifier(),

@@ -9,7 +9,6 @@ number of processors, as if it scaled perfectly.
 
 import argparse
 import os
-import platform
 import statistics
 import time
 import warnings
@@ -25,6 +24,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import LeaveOneGroupOut
 
 import fastsl
+from fastsl._runtime.cpus import processor_name
 from fastsl.decoders import REGISTRY
 from fastsl.estimators import estimator_type
 
@@ -142,7 +142,7 @@ def rows_of(registry):
 def table(rows, arguments):
     lines = [
         f"Time of one sphere of {RADIUS:g} mm in a 2 mm brain (up to 257 voxels), 120 volumes of two classes, leave "
-        f"one run out of 6, {arguments.n_jobs} processors ({platform.machine()}); smooth, standardised data. Median "
+        f"one run out of 6, {arguments.n_jobs} processors ({processor_name()}); smooth, standardised data. Median "
         f"(range) of {arguments.repeats} alternating runs. nilearn's search for neighbours runs on one processor; its "
         "decoding is counted as if it scaled perfectly.",
         "",

@@ -10,7 +10,6 @@ the brain as take some seconds; what a fit of a quarter of them takes is not cou
 
 import argparse
 import os
-import platform
 import resource
 import statistics
 import time
@@ -29,6 +28,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC, LinearSVC
 
 import fastsl
+from fastsl._runtime.cpus import processor_name
 
 #: Estimator, permutations, and the fewest centres. Permutations that are decoded one by one take large blocks, in which
 #: what a block costs once a permutation is shared: few centres would say nothing of a whole brain.
@@ -87,7 +87,7 @@ def measure(brain, estimator, n_permutations, n, n_jobs, repeats):
 def table(rows, n_spheres, arguments):
     lines = [
         f"Spheres of {RADIUS:g} mm in a 2 mm brain (up to 257 voxels), 120 volumes of two classes, leave one run out "
-        f"of 6, {arguments.n_jobs} processors ({platform.machine()}); smooth, standardised data. Median (range) of "
+        f"of 6, {arguments.n_jobs} processors ({processor_name()}); smooth, standardised data. Median (range) of "
         f"{arguments.repeats} alternating runs; whole brains ({n_spheres:,} spheres) are extrapolated from spheres in "
         "its middle. nilearn has no such test: its cost is that of n + 1 fits, their decoding counted as if it scaled "
         "perfectly over processors.",
