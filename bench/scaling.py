@@ -4,8 +4,9 @@ The standard case is 120 volumes of a 2 mm brain, smooth and standardised, spher
 sides run on one processor: fastsl with one thread, nilearn's search for neighbours and its cross-validation, and a
 plain loop of scikit-learn's ``cross_val_score`` over spheres that are already found. They take turns, and every ratio
 is made of one turn. What reading the same voxels takes is not counted: a fit of a DummyClassifier in a part of the
-spheres that reaches them all. The bound is the Gram product of a sphere alone, float64, by BLAS. More volumes than 120
-are cut from the middle of six phantoms, one a run.
+spheres that reaches them all. The bound is the Gram product of a sphere alone, float64, by BLAS. What two processes sum
+of these, beside one, bounds what a second thread can give. More volumes than 120 are cut from the middle of six
+phantoms, one a run.
 """
 
 import argparse
