@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_regressor
 
 from fastsl._runtime import jit
+from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl.analysis import Analysis, Permutations, plan_analysis
 from fastsl.estimators import make_estimator
 from fastsl.explanation import time_made_up_spheres
@@ -36,9 +37,10 @@ def warm_up(arguments: argparse.Namespace) -> None:
         analyses = [_analysis(y, groups, split, arguments)]
     sphere_neighbours(np.ones((3, 3, 3)), np.eye(4), 1)
     keep = Keep(arguments.keep_predictions, arguments.keep_confusion)
+    threads = min(2, resolve_n_jobs(-1))  # the second has another process compile, too
     for analysis in analyses:
         for n_voxels in (_FEW, _MANY):
-            time_made_up_spheres(analysis, len(analysis.y), n_voxels, 2, 1, keep)
+            time_made_up_spheres(analysis, len(analysis.y), n_voxels, 2, threads, keep)
     if not arguments.quiet:
         cache = "no cache, since its folder cannot be written" if jit.CACHE_FOLDER is None else str(jit.CACHE_FOLDER)
         print(f"{analyses[0].engine}\ncompiled in {time.perf_counter() - began:.1f} s to {cache}")

@@ -95,10 +95,22 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def c_function(signature: Any, function: Callable[..., Any]) -> CFunc:
-    """Compile at once, cached as :func:`kernel` is, into what has an ``address`` by the conventions of C."""
+class NotCachedError(LookupError):
+    """There is no compiled code of that function, those types and this processor in the cache."""
+
+
+class _CachedCFunc(CFunc):
+    def _compile_uncached(self) -> Any:
+        raise NotCachedError(self.__qualname__)
+
+
+def c_function(signature: Any, function: Callable[..., Any], *, only_cached: bool = False) -> CFunc:
+    """Compile at once, cached as :func:`kernel` is, into what has an ``address`` by the conventions of C.
+
+    With ``only_cached``, :class:`NotCachedError` is raised where that would take time.
+    """
     kind = normalize_signature(signature)  # type: ignore[no-untyped-call]
-    compiled = CFunc(function, kind, {}, {"error_model": "numpy"})
+    compiled = (_CachedCFunc if only_cached else CFunc)(function, kind, {}, {"error_model": "numpy"})
     if CACHE_FOLDER is not None:
         with _caching():
             compiled.enable_caching()

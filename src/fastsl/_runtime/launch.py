@@ -49,6 +49,12 @@ def max_threads() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
+def n_threads() -> int:
+    """How many threads :func:`in_parts` uses here."""
+    team = _team.get()
+    return max_threads() if team is None else team.n_threads
+
+
 @functools.cache
 def _loaded_blas() -> threadpoolctl.ThreadpoolController:
     """Every BLAS of this process. Looking takes some ms, and numpy's and scipy's, which kernels call, are there."""
@@ -97,8 +103,8 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
     it can: kernels give it back.
     """
     team = _team.get()
-    n_threads = min(max_threads() if team is None else team.n_threads, -(-n // fewest))
-    waiting = deque(_parts(n, fewest, n_threads))
+    needed = min(n_threads(), -(-n // fewest))
+    waiting = deque(_parts(n, fewest, needed))
 
     def work_on() -> None:
         while waiting:
@@ -108,13 +114,13 @@ def in_parts(n: int, fewest: int, work: Callable[[slice], None]) -> None:
                 return
             work(part)
 
-    if n_threads <= 1:
+    if needed <= 1:
         work_on()
     elif team is not None:
-        _together(work_on, waiting, n_threads, team.others)
+        _together(work_on, waiting, needed, team.others)
     else:
-        with ThreadPoolExecutor(n_threads - 1) as others:
-            _together(work_on, waiting, n_threads, others)
+        with ThreadPoolExecutor(needed - 1) as others:
+            _together(work_on, waiting, needed, others)
 
 
 def _together(work_on: Callable[[], None], waiting: deque[slice], n_threads: int, others: ThreadPoolExecutor) -> None:
