@@ -8,6 +8,7 @@ import time
 import numba
 import pytest
 
+from fastsl._kernels import named
 from fastsl._runtime import elsewhere as module
 from fastsl._runtime.elsewhere import elsewhere
 from fastsl._runtime.launch import kernel_threads
@@ -19,9 +20,16 @@ SLEEP = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str
 
 
 def wait_for(path):
-    while not path.exists() or not path.read_text():
+    for _ in range(6000):
+        if path.exists() and path.read_text():
+            return int(path.read_text())
         time.sleep(0.01)
-    return int(path.read_text())
+    raise AssertionError("the process was not started in a minute")
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_failed(monkeypatch):
+    monkeypatch.setattr(module._Last, "succeeded", True)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -41,13 +49,52 @@ def test_it_imports_what_this_process_can(tmp_path, monkeypatch):
     assert (tmp_path / "written").read_text() == "imported"
 
 
-@pytest.mark.parametrize("executable", ["", None, "/opt/Viewer/viewer", "/nowhere/python3"])
-def test_none_is_started_where_the_interpreter_is_none(tmp_path, monkeypatch, executable):
+@pytest.mark.skipif(os.name != "posix", reason="a script is no program")
+@pytest.mark.parametrize(("name", "is_started"), [("python3.14", True), ("viewer", False)])
+def test_none_is_started_where_an_application_has_python_inside(tmp_path, monkeypatch, name, is_started):
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\ntouch $(dirname $0)/started\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with kernel_threads(2), elsewhere(""):
+        pass
+    assert (tmp_path / "started").exists() == is_started
+
+
+@pytest.mark.parametrize("executable", ["", None, "/nowhere/python3"])
+def test_the_body_runs_where_there_is_no_interpreter(monkeypatch, executable):
     monkeypatch.setattr(sys, "executable", executable)
     reached = False
-    with kernel_threads(2), elsewhere(WRITE, str(tmp_path / "written"), "text"):
+    with kernel_threads(2), elsewhere("raise SystemExit"):
         reached = True
     assert reached
+
+
+def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+    """Standard modules are called as scripts are: numbers.py, copy.py, select.py."""
+    for name in ("json.py", "numbers.py"):
+        (tmp_path / name).write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with kernel_threads(2), elsewhere("import numbers\n" + WRITE, str(tmp_path / "written"), "text"):
+        pass
+    assert (tmp_path / "written").exists()
+
+
+def test_entries_that_python_passes_over_are_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, None, b"bytes", f"with{os.pathsep}another"])
+    with kernel_threads(2), elsewhere(WRITE, str(tmp_path / "written"), "text"):
+        pass
+    assert (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit('no')", SLEEP])
+def test_after_one_that_could_not_none_is_started(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(module, "PATIENCE", 0.1 if code is SLEEP else 60.0)
+    with kernel_threads(2):
+        with elsewhere(code, str(tmp_path / "pid")):
+            pass
+        with elsewhere(WRITE, str(tmp_path / "written"), "text"):
+            pass
     assert not (tmp_path / "written").exists()
 
 
@@ -104,8 +151,10 @@ def note(self):
 
 
 def note_start(self, command, **options):
-    started.append(command)
-    start(self, command if FOUND else ["/nowhere/python"], **options)
+    if any("fastsl" in str(each) for each in command):  # what is imported may start others
+        started.append(command)
+        command = command if FOUND else ["/nowhere/python"]
+    start(self, command, **options)
 
 
 CFunc._compile_uncached, subprocess.Popen.__init__ = note, note_start
@@ -157,3 +206,48 @@ def test_without_a_cache_none_is_started(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, script, "2", "found"], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "['_cholesky'] 0", done.stderr
+
+
+#: A kernel that calls what ``needed`` cannot see, compiled while it is promised, and another thread that was not told.
+NOT_SEEN = """
+import sys, threading
+
+import numba
+import numpy as np
+
+from fastsl._kernels import matrices, named
+
+
+@numba.njit
+def factor(A):
+    return matrices.cholesky(A, A.shape[0])
+
+
+A = np.eye(8)
+with named._promise(["fastsl_cholesky"]):
+    if sys.argv[1] == "here":
+        factor.compile((numba.typeof(A),))
+    else:
+        thread = threading.Thread(target=factor, args=(A,))
+        thread.start()
+        thread.join()
+print(factor(A))
+"""
+
+
+@compiled
+@pytest.mark.parametrize(("where", "said"), [("here", "fastsl_cholesky was called before it was made"), ("there", "0")])
+def test_a_routine_that_was_not_made_ends_the_process_with_a_message(tmp_path, where, said):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_SEEN, where], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert said in done.stderr + done.stdout
+    assert (done.returncode == 0) == (where == "there")
+
+
+def test_a_promise_ends_with_its_block():
+    with named._promise(["fastsl_cholesky"]):
+        promised = named._promised.get()
+    assert promised == ("fastsl_cholesky",)
+    assert named._promised.get() == ()

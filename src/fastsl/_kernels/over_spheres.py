@@ -30,7 +30,7 @@ def over_spheres(kernel: Callable[..., Any]) -> Callable[..., None]:
         if len(order) != n:  # a kernel would read what is not there
             raise ValueError(f"block.order has {len(order)} spheres, the block {n}.")
 
-        make_ready(compiled, (block, *arguments))
+        make_ready(compiled, (block._replace(order=order[:0]), *arguments))
 
         def work(part: slice) -> None:
             compiled(block._replace(order=order[part]), *arguments)

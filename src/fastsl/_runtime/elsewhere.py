@@ -1,7 +1,7 @@
 """Another Python process that compiles, while this one compiles something else."""
 
 import contextlib
-import os
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +12,21 @@ from fastsl._runtime.launch import n_threads
 
 #: Seconds that the other process has once this one is done; it begins with it and has less to compile.
 PATIENCE = 60.0
+#: Isolated, since a process that is given code would otherwise import what lies in the folder where it was started.
+_OPTIONS = ("-I", "-B", "-c")
+_SEE_WHAT_I_SEE = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
+
+
+class _Last:
+    """Whether the last process did what it should: where one cannot, none that follows it can."""
+
+    succeeded = True
 
 
 def _may_be_started() -> bool:
     """Whether this process has threads to spare, and the interpreter is one: an application may have Python inside."""
-    return n_threads() > 1 and Path(sys.executable or "").name.lower().startswith("python")
+    is_interpreter = Path(sys.executable or "").name.lower().startswith("python") and not hasattr(sys, "frozen")
+    return n_threads() > 1 and is_interpreter and _Last.succeeded
 
 
 @contextmanager
@@ -27,23 +37,28 @@ def elsewhere(code: str, *arguments: str) -> Iterator[None]:
     ended, which it is by an exception in the body, and when it takes for ever.
     """
     process = None
-    if _may_be_started():
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with contextlib.suppress(OSError):  # no more processes, or no memory for one
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-    if process is None:
-        yield
-        return
     try:
+        if _may_be_started():
+            process = _start(code, *arguments)
         yield
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            _Last.succeeded = process.poll() == 0
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _start(code: str, *arguments: str) -> "subprocess.Popen[bytes] | None":
+    path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])  # as Python, which passes over others
+    try:
+        return subprocess.Popen(
+            [sys.executable, *_OPTIONS, _SEE_WHAT_I_SEE + code, path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:  # no more processes, or no memory for one
+        return None
