@@ -11,6 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -78,6 +79,12 @@ def as_part(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     def part() -> Any:
         return njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, **options)(function)
 
-    whole.get_call_template = lambda args, kws: part().get_call_template(args, kws)
+    def get_call_template(args: Any, kws: dict[str, Any]) -> Any:
+        # Of whole numbers that are written in a call, or stand in for what is not known yet, Numba makes types of
+        # their own: a part would be compiled for each of them, and once more for all others.
+        kinds = dict(zip(kws, map(types.unliteral, kws.values()), strict=True))
+        return part().get_call_template(tuple(map(types.unliteral, args)), kinds)
+
+    whole.get_call_template = get_call_template
     whole.get_overload = lambda signature: part().get_overload(signature)
     return whole
