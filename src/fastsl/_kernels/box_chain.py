@@ -107,7 +107,9 @@ def _drop_impossible(every, t, low, high, state):
 @inlined
 def _solve_nearby(sphere, q, target, S, D, t, eps, low, high, chain, A, rows, f, beta):
     """Solve from the sphere before, states in ``guess``; returns the error of f, infinity without a solution."""
-    state, held, (start, near_D, near_t) = chain.guess, chain.held, chain.vectors
+    state, held = chain.guess, chain.held
+    # Taken apart at once, rows would be of a type without a layout, for which all below is compiled once more.
+    start, near_D, near_t = chain.vectors[0], chain.vectors[1], chain.vectors[2]
     unit, exploded = _begin(q, target, S, t, low, high, chain, start, state), False
     for part in _HOLDS:
         for i in S:

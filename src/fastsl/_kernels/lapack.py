@@ -242,7 +242,7 @@ def _pivoted_cholesky_compiled(A, limit, order):
         _dpstrf((_LOWER, n, A, n, order, rank, limit, np.empty(2 * n)))
         for i in range(n):
             order[i] -= 1  # LAPACK counts from 1
-        return rank[0]
+        return np.int64(rank[0])
 
     return implementation
 

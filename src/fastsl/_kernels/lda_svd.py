@@ -150,17 +150,17 @@ def _improve(N, H, C):
 @helper
 def _project(N, rows):
     """Take from ``rows`` what they have of the rows of N."""
-    for row in rows:
-        for v in N:
-            add(-dot(v, row), v, row)
+    for r in range(rows.shape[0]):
+        for v in range(N.shape[0]):
+            add(-dot(N[v], rows[r]), N[v], rows[r])
 
 
 @helper
 def _make_orthonormal(N, t):
     """Make row t of N orthogonal to the rows before it, twice against rounding, and of length 1."""
     for _ in range(2):
-        for other in N[:t]:
-            add(-dot(other, N[t]), other, N[t])
+        for other in range(t):
+            add(-dot(N[other], N[t]), N[other], N[t])
         length = np.sqrt(dot(N[t], N[t]))
         for i in range(N.shape[1]):
             N[t, i] /= length
