@@ -17,6 +17,7 @@ from fastsl._runtime.jit import helper
 #: Centres along y and z of the groups that share sums, each within the next: of level 1, 2, 3.
 EXTENTS = ((1, 2), (2, 2), (2, 4))
 N_LEVELS = len(EXTENTS)
+_NO_GROUP = np.iinfo(np.int64).min
 
 
 @helper
@@ -58,5 +59,7 @@ def _gather(X, members, levels, level, B):
 @helper
 def nothing_at_hand(n_gram, shares):
     """Work space for spheres of ``n_gram`` samples: cores and at_hand."""
-    n = n_gram if shares else 0
-    return np.empty((N_LEVELS, n, n)), np.full(N_LEVELS, np.iinfo(np.int64).min)
+    n, at_hand = n_gram if shares else 0, np.empty(N_LEVELS, np.int64)
+    for level in range(N_LEVELS):
+        at_hand[level] = _NO_GROUP
+    return np.empty((N_LEVELS, n, n)), at_hand

@@ -23,19 +23,13 @@ def _on_grid(line, place_in, x_0, y_0, z_0, lines, shared_here, out, levels):
         if x < 0 or y < 0 or x >= place_in.shape[0] or y >= place_in.shape[1]:
             continue
         places, row, first, last = place_in[x, y], line[x, y], max(0, -z), min(lines[s, 4], place_in.shape[2] - z)
-        if out.size == 0:
-            for i in range(first, last):
-                n += 1 if places[z + i] >= 0 else 0
-        elif levels.size == 0:
-            for i in range(first, last):
-                if places[z + i] >= 0:
+        for i in range(first, last):
+            if places[z + i] >= 0:
+                if out.size:
                     out[n] = row + places[z + i]
-                    n += 1
-        else:
-            for i in range(first, last):
-                if places[z + i] >= 0:
-                    out[n], levels[n] = row + places[z + i], shared_here[lines[s, 3] + i]
-                    n += 1
+                if levels.size:
+                    levels[n] = shared_here[lines[s, 3] + i]
+                n += 1
     return n
 
 

@@ -134,10 +134,20 @@ def _line_search(train, D, y, f, beta, f_new, beta_new):
     return t
 
 
+@helper
+def _are_alike(rows):
+    """Whether all rows are the same."""
+    for q in range(1, rows.shape[0]):
+        for i in range(rows.shape[1]):
+            if rows[q, i] != rows[0, i]:
+                return False
+    return True
+
+
 @inlined
 def _invert(sphere, problems, T, work, C):
     """M and C = T M; returns whether all problems share them, and it is worth it: features are fewer than samples."""
-    if sphere.primal or np.any(problems.ridge != problems.ridge[:1]):
+    if sphere.primal or not _are_alike(problems.ridge):
         return False
     if inverse(sphere, 0.5, problems.ridge[0], work.M, work.rows) != 0:
         return False
