@@ -22,6 +22,7 @@ from nilearn.decoding import searchlight as nilearn_searchlight
 from nilearn.maskers.nifti_spheres_masker import apply_mask_and_get_affinity
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import LeaveOneGroupOut
+from threadpoolctl import threadpool_limits
 
 import fastsl
 from fastsl._runtime.cpus import processor_name
@@ -85,12 +86,17 @@ class Brain:
         return fastsl.sphere_neighbours(self.mask, self.affine, self.radius, centres)
 
     def nilearn(self, estimator, rng, n):
-        """Seconds of cross-validation of ``n`` random spheres, on one processor."""
+        """Seconds of cross-validation of ``n`` random spheres, on one processor.
+
+        BLAS has one thread, as in the workers of joblib: two threads of it at matrices of this size made discriminant
+        analysis twice as slow.
+        """
         A = self.random_spheres(rng, n).to_sparse().tolil()
         y = self.target(estimator)
-        began = time.perf_counter()
-        nilearn_searchlight.search_light(self.X, y, estimator, A, self.runs, cv=LeaveOneGroupOut(), n_jobs=1)
-        return time.perf_counter() - began
+        with threadpool_limits(1, user_api="blas"):
+            began = time.perf_counter()
+            nilearn_searchlight.search_light(self.X, y, estimator, A, self.runs, cv=LeaveOneGroupOut(), n_jobs=1)
+            return time.perf_counter() - began
 
     def nilearn_search(self, rng):
         """Seconds that nilearn's search for the neighbours of one centre takes."""

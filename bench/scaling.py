@@ -11,7 +11,6 @@ phantoms, one a run.
 
 import argparse
 import itertools
-import multiprocessing
 import os
 import platform
 import resource
@@ -32,21 +31,16 @@ from decoders import Brain, enough_spheres
 from markers import publish
 from resources import first_fit
 from scipy.linalg.blas import dsyrk
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
+from threads import DECODERS, second_processor
 
 import fastsl
 from fastsl._runtime.cpus import processor_name
 from fastsl.phantom import Phantom
 
-DECODERS = [LinearSVC(), RidgeClassifier(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), GaussianNB()]
 N_RUNS, LONGEST, HALF_BOX = 6, 242, 20
-#: Seconds in which processes sum what they can.
-MEANWHILE = 0.3
 #: A turn of the peers that takes longer than this is the only one.
 LONG = 4.0
 
@@ -140,36 +134,6 @@ def gram_products(brain, n=100):
         return (time.perf_counter() - began) / n
 
 
-def products_meanwhile(gathered, start, done):
-    """How many Gram products one process sums in :data:`MEANWHILE` seconds."""
-    G = np.zeros((gathered[0].shape[1],) * 2, order="F")
-    with threadpool_limits(1, user_api="blas"):
-        dsyrk(1.0, gathered[0].T, c=G, overwrite_c=1)
-        start.wait()
-        n, until = 0, time.perf_counter() + MEANWHILE
-        while time.perf_counter() < until:
-            dsyrk(1.0, gathered[n % len(gathered)].T, c=G, overwrite_c=1)
-            n += 1
-    done.put(n)
-
-
-def second_processor(brain):
-    """How many times as many Gram products two processes sum as one: what a second thread can give on this machine."""
-    spheres, forked = brain.random_spheres(np.random.default_rng(0), 100), multiprocessing.get_context("fork")
-    gathered, summed = [brain.X.T[spheres[sphere]].astype(np.float64) for sphere in range(100)], []
-    for n_processes in (1, 2, 1):
-        start, done = forked.Barrier(n_processes), forked.Queue()
-        processes = [
-            forked.Process(target=products_meanwhile, args=(gathered, start, done)) for _ in range(n_processes)
-        ]
-        for process in processes:
-            process.start()
-        summed.append(sum(done.get() for _ in processes))
-        for process in processes:
-            process.join()
-    return 2 * summed[1] / (summed[0] + summed[2])
-
-
 def listing(brain, n):
     """Seconds that fastsl takes to list one sphere, on as many threads as there are."""
     took = []
@@ -190,13 +154,12 @@ def by_threads(brain, estimator, n, times=3):
 def measure(brain, estimator, seconds, repeats):
     """Turns of (fastsl with one thread, with two, listing, nilearn's search, its decoding, scikit-learn, Gram)."""
     n = enough_spheres(brain, estimator, 1, seconds)
-    with threadpool_limits(1, user_api="blas"):
-        took = brain.nilearn(estimator, np.random.default_rng(0), 1)
+    took = brain.nilearn(estimator, np.random.default_rng(0), 1)
     n_theirs = max(1, min(100, int(seconds / took)))
     turns = []
     for repeat in range(1 if took > LONG else repeats):
+        nilearns = brain.nilearn(estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
         with threadpool_limits(1, user_api="blas"):
-            nilearns = brain.nilearn(estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
             loops = scikit_learn(brain, estimator, np.random.default_rng(repeat), n_theirs) / n_theirs
             search = brain.nilearn_search(np.random.default_rng(repeat))
         turns.append(
