@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastsl import images
+from fastsl._runtime.launch import kernel_threads
 from fastsl.images import Grid, Series, centres_on_grid, load_mask, map_image, mask_on_grid, open_image
 
 SHAPE, N = (5, 4, 6), 8
@@ -264,17 +265,20 @@ def test_what_cannot_be_read_is_named(case, tmp_path):
 # ------------------------------------------------------------------------------------------------- NaN, select, memory
 
 
+@pytest.mark.parametrize("fewest", [1, 10**9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_non_finite_values_become_0_with_one_warning_that_counts(dtype, monkeypatch):
-    monkeypatch.setattr(images, "_CHUNK_BYTES", 1)  # a volume at a time: still one warning
+def test_non_finite_values_become_0_with_one_warning_that_counts(dtype, fewest, monkeypatch):
+    monkeypatch.setattr(images, "_CHUNK_BYTES", 1)  # a volume at a time, and its voxels by threads: still one warning
+    monkeypatch.setattr(images, "_FEWEST", fewest)
     data = _integers().astype(dtype)
     inside = np.argwhere(_mask())
     for n, value in enumerate([np.nan, np.inf, -np.inf]):
         data[(*inside[n], n)] = value
     data[(*np.argwhere(~_mask())[0], 0)] = np.nan  # outside the mask: of no interest
-    with pytest.warns(
-        RuntimeWarning, match=rf"imgs has 3 NaN or infinite values .* \(of {N * len(inside)}\)"
-    ) as caught:
+    with (
+        pytest.warns(RuntimeWarning, match=rf"imgs has 3 NaN or infinite values .* \(of {N * len(inside)}\)") as caught,
+        kernel_threads(3),
+    ):
         X = _read(_image(data))
     assert len(caught) == 1
     np.testing.assert_array_equal(X, np.where(np.isfinite(data), data, 0)[_mask()])
@@ -283,6 +287,7 @@ def test_non_finite_values_become_0_with_one_warning_that_counts(dtype, monkeypa
 @pytest.mark.parametrize("chunk", [1, 3 * 8 * 5 * 4 * 6, 10**9])
 def test_select_takes_volumes_across_files_and_chunks(chunk, three_runs, monkeypatch):
     monkeypatch.setattr(images, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(images, "_FEWEST", 5)
     series = Series(three_runs / "sub_run-*.nii.gz")
     keep = np.array([0, 1, 0, 0, 0, 1, 1, 0], bool)
     chosen = series.select(keep)

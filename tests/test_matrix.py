@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from fastsl import matrix
+from fastsl._runtime.launch import kernel_threads
 from fastsl.matrix import means_subtracted, standardize_groups, subtract_means
 
 
@@ -20,6 +22,28 @@ def test_a_voxel_is_shifted_and_scaled_alike_whatever_is_beside_it(n_samples, pa
         change(whole)
         change(alone)
         np.testing.assert_array_equal(alone, whole[part])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_and_blocks_change_no_bit(threads, rows, monkeypatch):
+    groups = np.arange(60) % 4
+
+    def changed():
+        X = _matrix(60)
+        with means_subtracted(X) as means:
+            shifted = X.copy()
+        back = X.copy()
+        standardize_groups(X, groups)
+        return means, shifted, back, X
+
+    with kernel_threads(1):
+        expected = changed()
+    assert expected[0].any()
+    monkeypatch.setattr(matrix, "_VALUES", 60 * rows)
+    with kernel_threads(threads):
+        for found, wanted in zip(changed(), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_scores_within_groups_are_z_scores():

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.metrics import accuracy_score, f1_score, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, ShuffleSplit, cross_val_score
-from sklearn.naive_bayes import BernoulliNB
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
@@ -778,3 +779,26 @@ def test_only_what_is_near_a_centre_is_read_and_the_scores_are_the_same(phantom,
     np.testing.assert_array_equal(part.fold_scores_, whole.fold_scores_[:, inside])
     np.testing.assert_array_equal(part.decisions_, whole.decisions_[:, inside])
     np.testing.assert_array_equal(part.decision_function(phantom.img), whole.decision_function(phantom.img)[:, inside])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "n_permutations", "shares"),
+    [
+        (RidgeClassifier(), 0, True),
+        (GaussianNB(), 0, False),
+        (make_pipeline(StandardScaler(), GaussianNB()), 0, False),
+        (NearestCentroid(), 0, False),
+        (NearestCentroid(), 2, True),  # permutations share Gram products
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*permutations:UserWarning")
+def test_only_what_makes_gram_products_is_told_what_spheres_have_in_common(estimator, n_permutations, shares):
+    fitted = SearchLight(
+        nib.Nifti1Image(np.ones(SHAPE, np.uint8), AFFINE),
+        radius=9.0,
+        estimator=estimator,
+        n_jobs=1,
+        cv=KFold(3),
+        n_permutations=n_permutations,
+    ).fit(_image(), Y, GROUPS)
+    assert bool(fitted._fitted.spheres.block(0, 1).levels.size) == shares

@@ -145,6 +145,18 @@ def test_scores_do_not_depend_on_which_spheres_are_decoded_together(estimator):
     np.testing.assert_allclose(values(alone), expected, rtol=0, atol=1e-9)
 
 
+def test_spheres_that_share_nothing_have_the_same_members():
+    sharing = plan_spheres(MASK, AFFINES["cubes"], RADIUS)
+    alone, whole = sharing.alone().block(0, len(sharing)), sharing.block(0, len(sharing))
+    assert whole.levels.any()
+    assert alone.levels.size == 0
+    for name in ("indptr", "indices", "centres"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name))
+    order, _, groups = group_spheres(alone.centres, alone.levels)
+    np.testing.assert_array_equal(order, np.arange(len(whole)))
+    assert len(groups) == 0
+
+
 def new_segments(table, plan, size):
     """How many segments are tabulated for all spheres, ``size`` at a time."""
     X, n = table.X, 0

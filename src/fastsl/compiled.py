@@ -124,7 +124,11 @@ class CompiledEngine:
         out = np.empty((n_centres, plan.n_out))
         status = np.empty(n_centres, np.int8)
         plan.run(self._block(neighbours), out, status)
-        status[(status == 0) & np.isnan(out).any(axis=1)] = _NOT_A_NUMBER
+        not_a_number = np.isnan(out)
+        any_failed = bool(not_a_number.any())
+        if any_failed:
+            status[(status == 0) & not_a_number.any(axis=1)] = _NOT_A_NUMBER
+        del not_a_number
         scores = np.full((len(self._metrics), len(plan.folds), n_centres), np.nan)
         rows = None if self._make_rows is None else self._make_rows(n_centres)
         for fold, held_out in enumerate(plan.held_out(out)):
@@ -132,7 +136,7 @@ class CompiledEngine:
                 continue
             for i, (name, metric) in enumerate(self._metrics.items()):
                 if fold not in self._unscored[name]:
-                    scores[i, fold] = score(metric, held_out)
+                    scores[i, fold] = score(metric, held_out, any_failed=any_failed)
             if rows is not None:
                 rows.put(fold, slice(None), held_out)
         troubles = self._troubles(status)

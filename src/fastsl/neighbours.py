@@ -211,6 +211,11 @@ class Spheres:
         reached[self._inside] = np.repeat(touched, segment)[: self.n_voxels]
         return reached
 
+    def alone(self) -> "Spheres":
+        """The same spheres, of which nobody says what neighbours have in common: for what shares no Gram products."""
+        *search, shared_by = self._search
+        return replace(self, _search=(*search, shared_by[:, :0]))
+
     def within(self, part: NDArray[np.bool_]) -> "Spheres":
         """The same spheres on the data matrix of the voxels of ``part``, which has all that are in any of them."""
         n_voxels = int(np.count_nonzero(part))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
-from fastsl._runtime.launch import max_threads
+from fastsl._runtime.launch import kernel_threads, max_threads
 from fastsl.analysis import Analysis
 from fastsl.collected import SearchResult
 from fastsl.folds import check_groups, check_target
@@ -55,9 +55,10 @@ class NewImages(Maps):
             )
         new_groups = check_groups(groups, series.n_volumes)
         analysis = fitted.analysis.transfer(series.n_volumes, y)
-        X_new = series.read(fitted.inside, fitted.X.dtype)
-        if self.standardize:
-            standardize_groups(X_new, new_groups)
+        with kernel_threads(threads):
+            X_new = series.read(fitted.inside, fitted.X.dtype)
+            if self.standardize:
+                standardize_groups(X_new, new_groups)
         progress = Progress(self.verbose, f"{type(self).__name__}.decode")
         X = np.concatenate([fitted.X, X_new], axis=1)
         return run_search(X, fitted.spheres, analysis, threads, progress, Keep(predictions=True))

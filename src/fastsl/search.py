@@ -12,6 +12,7 @@ from scipy import sparse
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import max_threads
+from fastsl._runtime.memory import give_back
 from fastsl._runtime.signals import stop_if_asked
 from fastsl.analysis import Analysis, make_engine, matrix_dtype, plan_analysis
 from fastsl.checkpoints.blocks import Block
@@ -91,6 +92,7 @@ def decode_blocks(
     """
     engine = make_engine(X, analysis, keep=bool(keep))
     with engine.running(n_jobs), progress.over(len(source)) as bar:
+        give_back()
         known = 0
         for block in recorder.replay():
             if results is not None:

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastsl._runtime.cpus import resolve_n_jobs
 from fastsl._runtime.launch import kernel_threads, max_threads
-from fastsl._runtime.memory import give_back
 from fastsl.analysis import Analysis, matrix_dtype, plan_analysis
 from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
 from fastsl.checkpoints.manifest import Manifest
@@ -339,27 +338,30 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
         _warn_of_radius(spheres, self.radius, series.grid.affine)
+        segment = segment_of(analysis.estimator)
+        if segment > 1 and analysis.permuted is None:
+            spheres = spheres.alone()
         with kernel_threads(threads):
             first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
             # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
-            needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
-        of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
-        progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
-        progress.say(f"{analysis.engine}; {threads} threads", level=2)
-        progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
-        if not np.array_equal(needed, inside):
-            spheres = spheres.within(needed)
-            progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)
-        X = series.read(needed, matrix_dtype(analysis, series.dtype))
-        words = {}
-        if checkpoint is not None:
-            warn_of_chance(analysis)
-            geometry = {"mask": inside, "centres": spheres.centres[:], "process_mask": process_mask.inside}
-            rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
-            words = ingredients(X, analysis, keep, **geometry, **rest, **significance.ingredients(self.random_state))
-        if self.standardize:
-            standardize_groups(X, analysis.groups)
-        give_back()
+            needed = inside if process_mask is mask else spheres.reached(segment)
+            of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
+            progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
+            progress.say(f"{analysis.engine}; {threads} threads", level=2)
+            progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
+            if not np.array_equal(needed, inside):
+                spheres = spheres.within(needed)
+                progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)
+            X = series.read(needed, matrix_dtype(analysis, series.dtype))
+            words = {}
+            if checkpoint is not None:
+                warn_of_chance(analysis)
+                geometry = {"mask": inside, "centres": spheres.centres[:], "process_mask": process_mask.inside}
+                rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
+                rest |= significance.ingredients(self.random_state)
+                words = ingredients(X, analysis, keep, **geometry, **rest)
+            if self.standardize:
+                standardize_groups(X, analysis.groups)
         manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)
         spheres = spheres.between(first, stop)
         with _recording(checkpoint, manifest, analysis, process_mask) as recorder:

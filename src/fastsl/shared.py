@@ -25,13 +25,14 @@ def shared_levels(offsets: NDArray[np.int32]) -> NDArray[np.int8]:
     if len(offsets) < _WORTH_SHARING:
         return np.empty((len(_PLACES), 0), np.int8)
     reach = np.abs(offsets).max() + max(EXTENTS[-1])
-    has = np.zeros((2 * reach + 1,) * 3, bool)
-    has[tuple((offsets + reach).T)] = True
+    width = 2 * reach + 1
+    has = np.zeros(width**3, bool)
+    place = np.ravel_multi_index((offsets + reach).T, (width,) * 3)
+    has[place] = True
     levels = np.zeros((len(_PLACES), len(offsets)), np.int8)
     for levels_here, here in zip(levels, _PLACES, strict=True):
         # A voxel at this offset from here is at the offset plus (here - there) from there.
-        shifts = np.insert(here - _PLACES, 0, 0, axis=1)
-        has_it = np.array([has[tuple((offsets + shift + reach).T)] for shift in shifts])
+        has_it = has[place + ((here - _PLACES) @ [width, 1])[:, None]]
         for level, extent in enumerate(EXTENTS, start=1):
             together = (_PLACES // extent == here // extent).all(axis=1)
             levels_here[has_it[together].all(axis=0)] = level

@@ -33,10 +33,11 @@ def classification_problems(
         fold_classes.append(classes)
         if len(classes) < 2:
             continue
-        of_class = compute_class_weight(class_weight, classes=classes, y=y[train])
         weight = np.ones(len(y))  # test samples of a class that is not trained have no part in any sum
-        for label, value in zip(classes, of_class, strict=True):
-            weight[y == label] = value
+        if class_weight is not None:
+            of_class = compute_class_weight(class_weight, classes=classes, y=y[train])
+            for label, value in zip(classes, of_class, strict=True):
+                weight[y == label] = value
         for k in range(1, 2) if len(classes) == 2 else range(len(classes)):
             is_class = y == classes[k]
             own = weight if rest_weighted or len(classes) == 2 else np.where(is_class, weight, 1.0)

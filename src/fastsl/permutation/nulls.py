@@ -104,19 +104,19 @@ class LoopedNull:
         return null
 
     def _scores(self, plan: Plan, out: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-        held_out = list(plan.held_out(out))
+        held_out, any_failed = list(plan.held_out(out)), bool(np.isnan(out).any())
         for metric in self._metrics.values():
             folds = np.full((len(held_out), len(out)), np.nan)
             for fold, one in enumerate(held_out):
                 if one is not None:
-                    folds[fold] = _score_if_defined(metric, one)
+                    folds[fold] = _score_if_defined(metric, one, any_failed)
             yield mean_over_folds(folds)
 
 
-def _score_if_defined(metric: Metric, held_out: Any) -> NDArray[np.float64] | float:
+def _score_if_defined(metric: Metric, held_out: Any, any_failed: bool) -> NDArray[np.float64] | float:
     """NaN where permuted labels leave a fold that cannot be scored: it counts as reaching every observed score."""
     try:
-        return score(metric, held_out)
+        return score(metric, held_out, any_failed=any_failed)
     except ValueError:
         return np.nan
 
