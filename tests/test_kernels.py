@@ -1,11 +1,15 @@
 """Compiled kernels against their definitions. Also run as plain Python (NUMBA_DISABLE_JIT=1), hence the small sizes."""
 
+import inspect
+
 import numba as nb
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV
+from sklearn.model_selection import KFold
 
 import naive
-from fastsl._kernels import lapack, ridge, rows, svm
+from fastsl._kernels import lapack, ridge, ridge_held_out, rows, svm
 from fastsl._kernels.block import Block
 from fastsl._kernels.features import FeatureSpace
 from fastsl._kernels.groups import ungrouped
@@ -14,9 +18,10 @@ from fastsl._kernels.svm import squared_hinge
 from fastsl._kernels.svm_features import active_sums
 from fastsl._kernels.waist import Sphere, complete_gram, sphere_features, weighted_ridge
 from fastsl._runtime.launch import kernel_threads
+from fastsl.decoders import find_decoder
 from fastsl.decoders.groups import alike, sample_groups
 from fastsl.decoders.problems import classification_problems, regression_problems
-from fastsl.folds import Folds
+from fastsl.folds import Folds, draw_folds
 
 FORMS = ("gram", "features")
 both_forms = pytest.mark.parametrize("form", FORMS)
@@ -449,8 +454,8 @@ def launch(kernel, X, problems, s2, form, *arguments, min_voxels=1, spheres=None
     return out, status
 
 
-def launch_ridge(X, problems, s2, form, alphas):
-    return launch(ridge.ridge, X, problems, s2, form, sample_groups(problems), np.array(alphas))
+def launch_ridge(X, problems, s2, form, alphas, kernel=ridge.ridge):
+    return launch(kernel, X, problems, s2, form, sample_groups(problems), np.array(alphas))
 
 
 def svc_groups(problems):
@@ -490,6 +495,12 @@ RUNS = Folds(
     tuple(np.flatnonzero(np.arange(N_SAMPLES) // 6 != run) for run in range(3)),
     tuple(np.flatnonzero(np.arange(N_SAMPLES) // 6 == run) for run in range(3)),
 )
+#: None trains on what it tests; the second has one class only, and the last leaves some out of both.
+APART = Folds(
+    N_SAMPLES,
+    (np.arange(6, 18), np.arange(0, 18, 2), np.arange(0, 9)),
+    (np.arange(0, 6), np.arange(1, 18, 2), np.arange(9, 15)),
+)
 EMPTY = [status == 0 for status in map(len, SPHERES)]
 
 
@@ -508,12 +519,22 @@ def test_linear_svc_of_a_block(form, labels, weights, C, folds):
 
 
 @both_forms
-@pytest.mark.parametrize("alphas", [(0.7,), (0.1, 1.0, 10.0, 100.0)], ids=["one alpha", "best alpha"])
+@pytest.mark.parametrize(
+    ("kernel", "alphas", "folds"),
+    [
+        pytest.param(ridge.ridge, (0.7,), FOLDS, id="any folds"),
+        pytest.param(ridge.ridge, (0.1, 1.0, 10.0, 100.0), FOLDS, id="any folds, best alpha"),
+        pytest.param(ridge.ridge, (0.7,), RUNS, id="runs"),
+        pytest.param(ridge.ridge, (0.1, 1.0, 10.0, 100.0), RUNS, id="runs, best alpha"),
+        pytest.param(ridge_held_out.ridge_held_out, (0.7,), RUNS, id="runs, by blocks"),
+        pytest.param(ridge_held_out.ridge_held_out, (0.7,), APART, id="other folds, by blocks"),
+    ],
+)
 @pytest.mark.parametrize("labels", [*LABELS, "values"])
+@pytest.mark.parametrize("weights", ["balanced", None])
 @pytest.mark.parametrize("s2", [0.0, 9.0, np.inf])
-@pytest.mark.parametrize("folds", [FOLDS, RUNS], ids=["any folds", "runs"])
 @pytest.mark.parametrize("means", [False, True], ids=["standardised", "raw"])
-def test_ridge_of_a_block(form, alphas, labels, s2, folds, means):
+def test_ridge_of_a_block(form, kernel, alphas, folds, labels, weights, s2, means):
     X, _ = make_data(N_SAMPLES, 24, means=means)
     shifted, subtracted = shift(X)
     seen = shifted.T + subtracted  # X, but for the rounding of float32
@@ -521,8 +542,8 @@ def test_ridge_of_a_block(form, alphas, labels, s2, folds, means):
         y = X[:, 3] + np.random.default_rng(4).standard_normal(N_SAMPLES)
         problems = regression_problems(y, folds)
     else:
-        problems, _ = classification_problems(LABELS[labels], folds, "balanced")
-    out, status = launch_ridge(X, problems, s2, form, alphas)
+        problems, _ = classification_problems(LABELS[labels], folds, weights)
+    out, status = launch_ridge(X, problems, s2, form, alphas, kernel)
 
     def errors_of_fold(A, targets, w):
         return naive.ridge_loo_errors(A, targets, alphas, s2=s2, weights=w)
@@ -542,32 +563,69 @@ def test_ridge_of_a_block(form, alphas, labels, s2, folds, means):
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
+every_linear_kernel = pytest.mark.parametrize(
+    "kernel",
+    [svm.svc_squared_hinge, ridge.ridge, ridge_held_out.ridge_held_out],
+    ids=["squared hinge", "ridge", "ridge by blocks"],
+)
+
+
+@every_linear_kernel
 def test_small_spheres_are_left_out(kernel):
     X, _ = make_data(N_SAMPLES, 24)
-    problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
-    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else [svc_groups(problems)]
+    problems, _ = classification_problems(LABELS["two classes"], APART, None)
+    arguments = [svc_groups(problems)] if kernel is svm.svc_squared_hinge else [sample_groups(problems), np.ones(1)]
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments, min_voxels=5)
     np.testing.assert_array_equal(status, [-1 if len(members) < 5 else 0 for members in SPHERES])
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), status != 0)
 
 
+@pytest.mark.parametrize("folds", [RUNS, APART], ids=["runs", "other folds"])
+@pytest.mark.parametrize("labels", LABELS)
+def test_empty_voxels_say_nothing(folds, labels):
+    """Where voxels are 0 nothing is known: without an intercept values are 0, not rounding, whose sign is a class."""
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS[labels], folds, None)
+    for kernel in (ridge.ridge, ridge_held_out.ridge_held_out):
+        out, _ = launch_ridge(np.zeros_like(X), problems, 0.0, "gram", [0.7], kernel)
+        np.testing.assert_array_equal(out[~np.array(EMPTY)], 0)
+
+
+def test_blocks_of_the_inverse_are_used_where_they_are_enough():
+    def chosen(y, folds, estimator):
+        plan = find_decoder(estimator, folds)[0](estimator, np.asarray(y), folds)
+        return inspect.getclosurevars(plan.run).nonlocals["kernel"] is ridge_held_out.ridge_held_out
+
+    y = np.arange(60) % 2
+    runs = draw_folds(KFold(6), y)
+    assert chosen(y, runs, RidgeClassifier())
+    assert chosen(y.astype(float), runs, Ridge())
+    assert chosen(y, draw_folds(KFold(2), y), RidgeClassifier())
+    assert not chosen(y, runs, RidgeClassifierCV())
+    assert not chosen(y, draw_folds(KFold(60), y), RidgeClassifier()), "sixty solutions take more than the inverse"
+    assert not chosen(np.arange(60) % 9, runs, RidgeClassifier()), "and so do those of nine classes in six folds"
+    assert not chosen(y, draw_folds([(np.arange(40), np.arange(30, 60))], y), RidgeClassifier()), "tests what it trains"
+
+
 @both_forms
-@pytest.mark.parametrize("alphas", [[-1e3], [1.0, -1e3]])
-def test_a_ridge_without_a_solution_is_not_a_number(form, alphas):
+@pytest.mark.parametrize(
+    ("alphas", "kernel"),
+    [([-1e3], ridge.ridge), ([1.0, -1e3], ridge.ridge), ([-1e3], ridge_held_out.ridge_held_out)],
+)
+def test_a_ridge_without_a_solution_is_not_a_number(form, alphas, kernel):
     X, _ = make_data(N_SAMPLES, 24)
     problems, _ = classification_problems(LABELS["two classes"], RUNS, None)
-    out, status = launch_ridge(X, problems, 0.0, form, alphas)
+    out, status = launch_ridge(X, problems, 0.0, form, alphas, kernel)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()
 
 
-@pytest.mark.parametrize("kernel", [svm.svc_squared_hinge, ridge.ridge], ids=["squared hinge", "ridge"])
+@every_linear_kernel
 def test_a_sphere_without_a_solution_is_not_a_number(kernel):
     X, _ = make_data(N_SAMPLES, 24)
-    problems, _ = classification_problems(LABELS["two classes"], FOLDS, None)
+    problems, _ = classification_problems(LABELS["two classes"], APART, None)
     problems = problems._replace(ridge=-1e3 * problems.ridge)
-    arguments = [sample_groups(problems), np.array([1.0])] if kernel is ridge.ridge else [svc_groups(problems)]
+    arguments = [svc_groups(problems)] if kernel is svm.svc_squared_hinge else [sample_groups(problems), np.ones(1)]
     out, status = launch(kernel, X, problems, 1.0, "gram", *arguments)
     np.testing.assert_array_equal(status, np.where(EMPTY, -1, 1))
     assert np.isnan(out).all()

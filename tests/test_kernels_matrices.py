@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fastsl._kernels import lapack, matrices, named
 from fastsl._kernels.bayes import naive_bayes
 from fastsl._kernels.ridge import ridge
+from fastsl._kernels.ridge_held_out import ridge_held_out
 from fastsl._kernels.svm import squared_hinge_any, squared_hinge_gram
 from fastsl._runtime.jit import helper
 
@@ -68,6 +69,11 @@ def _solve_triangle(R, m, rows, n_rows):
 @nb.njit
 def _invert_triangle(R, m):
     matrices.invert_triangle(R, m)
+
+
+@nb.njit
+def _invert_transposed(R, m, W):
+    matrices.invert_transposed(R, m, W)
 
 
 @nb.njit
@@ -276,6 +282,10 @@ def test_all_orders_have_a_way(n):
     U = A.copy()
     _invert_triangle(U, n)
     np.testing.assert_allclose(np.triu(U[:n, :n]) @ R, np.eye(n), rtol=0, atol=1e-11)
+    lost, W = A.copy(), np.full((n, n), JUNK)
+    _invert_transposed(lost, n, W)
+    np.testing.assert_allclose(R.T @ np.tril(W), np.eye(n), rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(lost[elsewhere], JUNK)
     _cholesky_inverse(A, n)
     inverse = np.triu(A[:n, :n]) + np.triu(A[:n, :n], 1).T
     np.testing.assert_allclose(inverse @ P, np.eye(n), rtol=0, atol=1e-10)
@@ -323,4 +333,6 @@ def test_what_a_kernel_needs_is_found_behind_what_it_calls():
     shared = {"fastsl_gram", "fastsl_cholesky", "fastsl_cholesky_solve"}
     assert named.needed(squared_hinge_any.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
     assert named.needed(squared_hinge_gram.__wrapped__) == {*shared, "fastsl_cholesky_inverse"}
+    blocks = {"fastsl_invert_transposed", "fastsl_invert_triangle"}
+    assert named.needed(ridge_held_out.__wrapped__) == {*shared, *blocks}
     assert named.needed(ridge.__wrapped__) == {*shared, "fastsl_cholesky_inverse", "fastsl_invert_triangle"}

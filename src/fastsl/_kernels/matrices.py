@@ -351,6 +351,33 @@ def invert_factor(R, m, W):
             R[i, j] = W[j, i]
 
 
+def invert_transposed(R, m, W):
+    """W (m, m) = R'^-1, lower; above its diagonal W has no meaning. R has no gaps, and is lost."""
+    lapack.invert_triangle(R, m)
+    W[:] = R[:m, :m].T
+
+
+@overload(invert_transposed)
+def _invert_transposed_compiled(R, m, W):
+    def implementation(R, m, W):
+        _invert_transposed((R, R.shape[0], R.shape[1], m, W))
+
+    return implementation
+
+
+@named(invert_transposed)
+def _invert_transposed(R, n_rows: int, n_columns: int, m: int, W):
+    R, W = carray(R, (n_rows, n_columns)), carray(W, (m, m))
+    if by_tiles(m, INVERTED, n_columns):
+        _inverse_transposed(R, m, W)
+    else:
+        lapack.invert_triangle(R, m)
+        for i in range(m):
+            for j in range(i + 1):
+                W[i, j] = R[j, i]
+    return 0
+
+
 def cholesky_inverse(R, m):
     """Upper triangle of ``inv(R.T @ R)`` in place of the leading ``m x m`` block of R, which has no gaps."""
     return lapack.cholesky_inverse(R, m)
