@@ -284,6 +284,18 @@ def test_non_finite_values_become_0_with_one_warning_that_counts(dtype, fewest, 
     np.testing.assert_array_equal(X, np.where(np.isfinite(data), data, 0)[_mask()])
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_values_beyond_float32_are_infinite_and_counted_once(threads, monkeypatch):
+    monkeypatch.setattr(images, "_FEWEST", 1)
+    data = _integers() / 7
+    (first, *_, last) = np.argwhere(_mask())
+    data[(*first, 0)], data[(*last, 1)] = 1e300, -1e300
+    with pytest.warns(RuntimeWarning, match="imgs has 2 NaN or infinite values") as caught, kernel_threads(threads):
+        X = Series(_image(data)).read(_mask(), np.float32)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(X, np.where(np.abs(data) < 1e30, data, 0)[_mask()].astype(np.float32))
+
+
 @pytest.mark.parametrize("chunk", [1, 3 * 8 * 5 * 4 * 6, 10**9])
 def test_select_takes_volumes_across_files_and_chunks(chunk, three_runs, monkeypatch):
     monkeypatch.setattr(images, "_CHUNK_BYTES", chunk)

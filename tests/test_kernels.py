@@ -591,6 +591,18 @@ def test_empty_voxels_say_nothing(folds, labels):
         np.testing.assert_array_equal(out[~np.array(EMPTY)], 0)
 
 
+@pytest.mark.parametrize("labels", LABELS)
+def test_empty_voxels_leave_the_intercept(labels):
+    """The mean of the targets; where classes are balanced it is 0, whose rounding would be a class."""
+    X, _ = make_data(N_SAMPLES, 24)
+    problems, _ = classification_problems(LABELS[labels], RUNS, None)
+    out, _ = launch_ridge(np.zeros_like(X), problems, np.inf, "gram", [0.7], ridge_held_out.ridge_held_out)
+    for q, fold in enumerate(problems.fold):
+        mean = problems.targets[problems.target[q]][problems.train[fold]].mean()
+        found = out[~np.array(EMPTY), problems.out_ptr[q] : problems.out_ptr[q + 1]]
+        np.testing.assert_allclose(found, mean, rtol=1e-14, atol=0)
+
+
 def test_blocks_of_the_inverse_are_used_where_they_are_enough():
     def chosen(y, folds, estimator):
         plan = find_decoder(estimator, folds)[0](estimator, np.asarray(y), folds)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
-from fastsl import SearchLight, sphere_neighbours
+from fastsl import CorrelationClassifier, SearchLight, sphere_neighbours
 
 SHAPE, N = (6, 5, 4), 24
 AFFINE = np.array([[-3.0, 0, 0, 9], [0, 3, 0, -6], [0, 0, 3, 1.5], [0, 0, 0, 1]])
@@ -789,6 +789,8 @@ def test_only_what_is_near_a_centre_is_read_and_the_scores_are_the_same(phantom,
         (make_pipeline(StandardScaler(), GaussianNB()), 0, False),
         (NearestCentroid(), 0, False),
         (NearestCentroid(), 2, True),  # permutations share Gram products
+        (CorrelationClassifier(), 0, False),
+        (BernoulliNB(), 0, False),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*permutations:UserWarning")

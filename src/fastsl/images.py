@@ -195,7 +195,8 @@ def _pick(values: NDArray[Any], places: NDArray[np.intp], keep: NDArray[np.bool_
 
     def pick(part: slice) -> None:
         chosen = values[places[part]]
-        chosen = (chosen if keep.all() else chosen[:, keep]).astype(out.dtype, copy=False)
+        with np.errstate(over="ignore"):  # counted below as infinite
+            chosen = (chosen if keep.all() else chosen[:, keep]).astype(out.dtype, copy=False)
         if values.dtype.kind not in "biu":
             finite = np.isfinite(chosen)
             if not finite.all():

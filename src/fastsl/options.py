@@ -49,7 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_info(
         _add(commands, "info", "versions, threads, cache; with --estimator: which path a run would take, and how long")
     )
-    _add_warmup(_add(commands, "warmup", "compile what a run would compile, ahead of it"))
+    epilog = "Without --labels, for two classes or for values: runs of more classes may take other kernels."
+    _add_warmup(_add(commands, "warmup", "compile what a run would compile, ahead of it", epilog))
     phantom = _add(commands, "phantom", "write a made-up data set with a known answer")
     phantom.add_argument("folder", metavar="DIR")
     phantom.add_argument("--voxel-size", type=float, default=3.0, metavar="MM", help="(default: %(default)g)")

@@ -19,7 +19,7 @@ from fastsl.checkpoints.fingerprint import ingredients, warn_of_chance
 from fastsl.checkpoints.manifest import Manifest
 from fastsl.checkpoints.recorder import Checkpoint, FileRecorder
 from fastsl.checkpoints.shards import WHOLE, Shard
-from fastsl.decoders import segment_of
+from fastsl.decoders import segment_of, shares_sums
 from fastsl.estimators import estimator_type
 from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
 from fastsl.kept import Keep
@@ -338,13 +338,12 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
         spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
         _warn_of_radius(spheres, self.radius, series.grid.affine)
-        segment = segment_of(analysis.estimator)
-        if segment > 1 and analysis.permuted is None:
+        if analysis.permuted is None and not shares_sums(analysis.estimator):
             spheres = spheres.alone()
         with kernel_threads(threads):
             first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
             # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
-            needed = inside if process_mask is mask else spheres.reached(segment)
+            needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
             of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
             progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
             progress.say(f"{analysis.engine}; {threads} threads", level=2)

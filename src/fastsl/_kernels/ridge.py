@@ -3,7 +3,8 @@
     min  sum_i w_i (t_i - f_i)^2 + alpha ||beta||_K^2,    D_i = 1 / w_i,    A = K + alpha D
 
 The best alpha of a fold has the smallest weighted mean square of the leave-one-out residuals of its training samples,
-averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``.
+averaged over the targets: scikit-learn's ``RidgeCV(cv=None)``. One penalty mostly takes less:
+:mod:`fastsl._kernels.ridge_held_out`.
 """
 
 import numpy as np

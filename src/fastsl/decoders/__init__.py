@@ -41,7 +41,7 @@ class Decoder:
 
     ``how`` says in a few words which path it takes; ``examples`` are the estimators that the benchmark measures, one
     with default parameters where there is none; ``null_plan`` decodes many labellings after one factorisation;
-    ``segment`` is what :func:`segment_of` says.
+    ``segment`` is what :func:`segment_of` says, ``shares`` what :func:`shares_sums`.
     """
 
     refuse: Callable[[Any], str | None]
@@ -50,6 +50,7 @@ class Decoder:
     examples: tuple[Any, ...] = ()
     null_plan: NullPlanFunction | None = None
     segment: int = 1
+    shares: bool = True
 
 
 REGISTRY: dict[type, Decoder] = {
@@ -70,7 +71,7 @@ REGISTRY: dict[type, Decoder] = {
     Ridge: Decoder(
         ridge.refuse_fixed,
         ridge.plan_fixed_regressor,
-        "Gram or features; all folds from one inverse",
+        "Gram or features; all folds from one factor",
         null_plan=ridge.null_plan,
     ),
     RidgeClassifier: Decoder(ridge.refuse_fixed, ridge.plan_fixed_classifier, "as Ridge", null_plan=ridge.null_plan),
@@ -84,17 +85,20 @@ REGISTRY: dict[type, Decoder] = {
         "as LogisticRegression",
         (LogisticRegressionCV(solver="liblinear", scoring="neg_log_loss"),),
     ),
-    GaussianNB: Decoder(additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels", segment=SEGMENT),
+    GaussianNB: Decoder(
+        additive.refuse_bayes, additive.plan_bayes, "prefix sums over voxels", segment=SEGMENT, shares=False
+    ),
     NearestCentroid: Decoder(
         additive.refuse_centroid,
         additive.plan_centroid,
         "prefix sums over voxels",
         null_plan=additive.null_plan_centroid,
         segment=SEGMENT,
+        shares=False,
     ),
-    CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels"),
-    DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
-    DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres"),
+    CorrelationClassifier: Decoder(correlation.refuse, correlation.plan, "sums over voxels", shares=False),
+    DummyClassifier: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres", shares=False),
+    DummyRegressor: Decoder(dummy.refuse, dummy.plan, "scikit-learn, once for all spheres", shares=False),
     RidgeClassifierCV: Decoder(ridge.refuse_cv, ridge.plan_cv_classifier, "as RidgeCV", null_plan=ridge.null_plan),
     LinearDiscriminantAnalysis: Decoder(
         lda.refuse,
@@ -115,8 +119,18 @@ def segment_of(estimator: Any) -> int:
 
     1 for what does not look at a voxel's place.
     """
-    decoder = REGISTRY.get(type(estimator[1] if scaled.is_scaled(estimator) else estimator))
+    decoder = _registered(estimator)
     return 1 if decoder is None else decoder.segment
+
+
+def shares_sums(estimator: Any) -> bool:
+    """Whether neighbouring spheres share Gram products, of which they have to be told what they have in common."""
+    decoder = _registered(estimator)
+    return decoder is not None and decoder.shares
+
+
+def _registered(estimator: Any) -> Decoder | None:
+    return REGISTRY.get(type(estimator[1] if scaled.is_scaled(estimator) else estimator))
 
 
 def find_decoder(estimator: Any, folds: Folds) -> tuple[PlanFunction | None, str]:

@@ -70,13 +70,14 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
 def _blocks_are_enough(problems: Problems) -> bool:
     """Whether folds test nothing that they train on, and their blocks of the inverse take less than all of it.
 
-    Counted in products: of blocks and of what is solved, more than eight columns at a time, and of half the inverse.
+    Counted in multiplications a sample: blocks, and columns to solve for beyond the first eight, against the product of
+    the triangle with itself. One column is the intercept's.
     """
     n = problems.train.shape[1]
     tests = [problems.train[fold, problems.test[a:b]] for fold, (a, b) in enumerate(pairwise(problems.test_ptr))]
     n_left_out = np.count_nonzero(~problems.train, axis=1)
-    columns = 8 * (len(problems.fold) // 8)
-    return not np.concatenate(tests).any() and columns * n + (n_left_out**2).sum() / 4 <= n * n / 6
+    more_columns = 8 * (len(problems.fold) // 8)
+    return not np.concatenate(tests).any() and more_columns * n + (n_left_out**2).sum() / 4 <= n * n / 6
 
 
 def plan_fixed_regressor(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
