@@ -93,7 +93,7 @@ def _copy_triangle(Z, A):
 
 @helper
 def _solve_all(sphere, problems, first, last, alpha, A, W, rows):
-    """W, and in rows h / sqrt(inv_c + u' h), then M t_T of the problems ``first`` to ``last - 1``. A is K, and lost."""
+    """W, and in rows h / sqrt(inv_c + u' h), then M t_T of the problems ``first`` to ``last - 1``. A is G, and lost."""
     n = A.shape[0]
     for i in range(n):
         A[i, i] += alpha * problems.ridge[first, i]
@@ -114,6 +114,7 @@ def _solve_all(sphere, problems, first, last, alpha, A, W, rows):
 
 @helper
 def _border(sphere, h, solutions):
+    """Make solutions with G + alpha D those with the second term; h, now of unit border, is what blocks of M lose."""
     border = sphere.inv_c + dot(sphere.u, h)
     for row in solutions:
         add(-dot(sphere.u, row) / border, h, row)
