@@ -613,6 +613,7 @@ def test_blocks_of_the_inverse_are_used_where_they_are_enough():
     assert chosen(y, runs, RidgeClassifier())
     assert chosen(y.astype(float), runs, Ridge())
     assert chosen(y, draw_folds(KFold(2), y), RidgeClassifier())
+    assert chosen(y, draw_folds([*KFold(2).split(y), (np.arange(0, 60, 2), np.arange(6))], y), RidgeClassifier())
     assert not chosen(y, runs, RidgeClassifierCV())
     assert not chosen(y, draw_folds(KFold(60), y), RidgeClassifier()), "sixty solutions take more than the inverse"
     assert not chosen(np.arange(60) % 9, runs, RidgeClassifier()), "and so do those of nine classes in six folds"

@@ -1,7 +1,6 @@
 """Ridge, RidgeClassifier, and both with the penalty chosen by leave-one-out inside each fold."""
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,16 +67,18 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
 
 
 def _blocks_are_enough(problems: Problems) -> bool:
-    """Whether folds test nothing that they train on, and their blocks of the inverse take less than all of it.
+    """Whether folds that are trained test nothing of it, and their blocks of the inverse take less than all of it.
 
     Counted in multiplications a sample: blocks, and columns to solve for beyond the first eight, against the product of
     the triangle with itself. One column is the intercept's.
     """
-    n = problems.train.shape[1]
-    tests = [problems.train[fold, problems.test[a:b]] for fold, (a, b) in enumerate(pairwise(problems.test_ptr))]
-    n_left_out = np.count_nonzero(~problems.train, axis=1)
+    n, folds = problems.train.shape[1], np.unique(problems.fold)
+    tested = [problems.test[problems.test_ptr[fold] : problems.test_ptr[fold + 1]] for fold in folds]
+    if any(problems.train[fold, test].any() for fold, test in zip(folds, tested, strict=True)):
+        return False
+    n_left_out = np.count_nonzero(~problems.train[folds], axis=1)
     more_columns = 8 * (len(problems.fold) // 8)
-    return not np.concatenate(tests).any() and more_columns * n + (n_left_out**2).sum() / 4 <= n * n / 6
+    return bool(more_columns * n + (n_left_out**2).sum() / 4 <= n * n / 6)
 
 
 def plan_fixed_regressor(estimator: Any, y: NDArray[Any], folds: Folds) -> Plan:
