@@ -20,8 +20,8 @@ _ROUNDING = 1e-12
 def _for_row_blocks(X: NDArray[Any], work: Callable[[slice], None]) -> None:
     """Call ``work`` for blocks of voxels, on all threads.
 
-    It sums float64 in C order, so that the sums of a voxel depend on no other's: numpy adds in another order when it
-    has to convert on the way, or finds the samples further apart than the voxels.
+    ``work`` sums float64 in C order, so that the sums of a voxel depend on no other's: numpy adds in another order when
+    it has to convert on the way, or finds the samples further apart than the voxels.
     """
     step = max(1, _VALUES // max(1, X.shape[1]))
 

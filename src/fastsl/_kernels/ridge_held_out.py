@@ -75,7 +75,7 @@ def _by_blocks(sphere, problems, alpha, A, W, rows, space, out):
 
 @helper
 def _last_alike(problems, fold):
-    """The last problem of this fold, and of those after it that have its weights."""
+    """Where the problems end of this fold, and of those after it that have its weights."""
     stop = fold + 1
     while stop < problems.train.shape[0] and not (
         problems.new_weights[stop] and problems.of_fold[stop] < problems.of_fold[stop + 1]
@@ -124,7 +124,10 @@ def _border(sphere, h, solutions):
 
 @helper
 def _held_out(sphere, problems, fold, first_alike, W, rows, space, out):
-    """Write f_F of a fold, each of its problems. Returns 0, or 1 where M_FF is not positive definite."""
+    """Write f_F of a fold, each of its problems; what it tests is in F.
+
+    Returns 0, or 1 where M_FF is not positive definite.
+    """
     n, r, first, last = W.shape[0], 0, problems.of_fold[fold], problems.of_fold[fold + 1]
     for i in range(n):
         if not problems.train[fold, i]:

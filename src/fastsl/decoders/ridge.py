@@ -67,7 +67,7 @@ def _plan(estimator: Any, y: NDArray[Any], folds: Folds, alphas: NDArray[np.floa
 
 
 def _blocks_are_enough(problems: Problems) -> bool:
-    """Whether folds that are trained test nothing of it, and their blocks of the inverse take less than all of it.
+    """Whether no trained fold tests what it trains on, and the folds' blocks of the inverse take less than all of it.
 
     Counted in multiplications a sample: blocks, and columns to solve for beyond the first eight, against the product of
     the triangle with itself. One column is the intercept's.
