@@ -304,7 +304,7 @@ def mask_on_grid(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
         f"mask_img is on another grid than imgs and is resampled to it (nearest voxel). mask_img: {mask.grid}; imgs: "
         f"{grid}.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     to_mask = np.linalg.inv(mask.grid.affine) @ grid.affine
     resampled = ndimage.affine_transform(

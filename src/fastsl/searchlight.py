@@ -1,7 +1,6 @@
 """``SearchLight``: the estimator on images, as ``nilearn.decoding.SearchLight``."""
 
 import os
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ from fastsl.checkpoints.recorder import Checkpoint, FileRecorder
 from fastsl.checkpoints.shards import WHOLE, Shard
 from fastsl.decoders import segment_of, shares_sums
 from fastsl.estimators import estimator_type
-from fastsl.images import Mask, Series, centres_on_grid, load_mask, mask_on_grid, part_of_mask
+from fastsl.images import Mask, Series, load_mask, part_of_mask
 from fastsl.kept import Keep
 from fastsl.matrix import standardize_groups
-from fastsl.neighbours import Spheres, check_radius, plan_spheres
+from fastsl.neighbours import check_radius
 from fastsl.new_images import Fitted, NewImages
+from fastsl.placement import Placement, place_spheres
 from fastsl.progress import Progress
 from fastsl.search import collect_blocks, decode_blocks, run_search
 from fastsl.significance import Significance
@@ -335,36 +335,25 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
             keep=keep,
             permutations=significance.permutations,
         )
-        inside = np.ones(series.grid.shape, bool) if mask is None else mask_on_grid(mask, series.grid)
-        spheres = plan_spheres(inside, series.grid.affine, self.radius, centres_on_grid(process_mask, series.grid))
-        _warn_of_radius(spheres, self.radius, series.grid.affine)
-        if analysis.permuted is None and not shares_sums(analysis.estimator):
-            spheres = spheres.alone()
         with kernel_threads(threads):
-            first, stop = (0, len(spheres)) if part == WHOLE else part.centres(spheres.sizes())
-            # Of all centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
-            needed = inside if process_mask is mask else spheres.reached(segment_of(analysis.estimator))
-            of = "" if part == WHOLE else f", of which shard {part} has {stop - first}"
-            progress.say(f"{len(spheres)} spheres of {self.radius:g} mm, {series.n_volumes} volumes{of}")
-            progress.say(f"{analysis.engine}; {threads} threads", level=2)
-            progress.say(f"imgs: {series.grid}; {spheres.n_voxels} voxels in the mask", level=3)
-            if not np.array_equal(needed, inside):
-                spheres = spheres.within(needed)
-                progress.say(f"{spheres.n_voxels} of these are near a centre and are read", level=3)
-            X = series.read(needed, matrix_dtype(analysis, series.dtype))
+            segment = segment_of(analysis.estimator)
+            placed = place_spheres(mask, process_mask, series.grid, self.radius, part, segment)
+            _tell(progress, placed, self.radius, part, series, analysis, threads)
+            X = series.read(placed.needed, matrix_dtype(analysis, series.dtype))
             words = {}
             if checkpoint is not None:
                 warn_of_chance(analysis)
-                geometry = {"mask": inside, "centres": spheres.centres[:], "process_mask": process_mask.inside}
-                rest = {"affine": series.grid.affine, "radius": self.radius, "standardize": bool(self.standardize)}
-                rest |= significance.ingredients(self.random_state)
-                words = ingredients(X, analysis, keep, **geometry, **rest)
+                words = ingredients(X, analysis, keep, **self._about(placed, process_mask, series, significance))
             if self.standardize:
                 standardize_groups(X, analysis.groups)
-        manifest = Manifest(words, part, first, stop, len(spheres), keep.settings, significance.settings)
-        spheres = spheres.between(first, stop)
+        manifest = Manifest(
+            words, part, placed.first, placed.stop, len(placed.spheres), keep.settings, significance.settings
+        )
+        spheres = placed.spheres.between(placed.first, placed.stop)
+        if analysis.permuted is None and not shares_sums(analysis.estimator):
+            spheres = spheres.alone()
         with _recording(checkpoint, manifest, analysis, process_mask) as recorder:
-            part_from = None if shard is None else first
+            part_from = None if shard is None else placed.first
             if self._keeps_images or recorder is None or keep or analysis.permuted is not None:
                 result = run_search(X, spheres, analysis, threads, progress, keep, recorder, part_from)
             else:
@@ -373,14 +362,28 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
                 result = collect_blocks(recorder, analysis, len(spheres), is_part=shard is not None)
 
         if self._keeps_images:
-            self._fitted = Fitted(X, spheres, needed, series.grid, analysis)
+            self._fitted = Fitted(X, spheres, placed.needed, series.grid, analysis)
         self.mask_img_ = None if mask is None else mask.image
-        centred = part_of_mask(process_mask.inside, first, stop)
+        centred = part_of_mask(process_mask.inside, placed.first, placed.stop)
         self._fill(analysis.layout, result, centred, process_mask.grid.affine)
         self._fill_significance(significance, result, is_part=shard is not None, n_jobs=threads)
         if self._keeps_images:
             _ = self.scores_  # now it is in vars(self), where nilearn looks for what fit has made
         return self
+
+    def _about(
+        self, placed: Placement, process_mask: Mask, series: Series, significance: Significance
+    ) -> dict[str, Any]:
+        """What else than data, labels and decoder a checkpoint knows an analysis by."""
+        return {
+            "mask": placed.inside,
+            "centres": placed.spheres.centres[:],
+            "process_mask": process_mask.inside,
+            "affine": series.grid.affine,
+            "radius": self.radius,
+            "standardize": bool(self.standardize),
+            **significance.ingredients(self.random_state),
+        }
 
     def _check_numbers(self) -> None:
         check_radius(self.radius)
@@ -438,19 +441,17 @@ class SearchLight(NewImages, TransformerMixin, BaseEstimator):  # type: ignore[m
         return tags
 
 
-def _warn_of_radius(spheres: Spheres, radius: float, affine: Any) -> None:
-    """Warn of spheres that are no spheres, as where the radius was meant in voxels or the header is in other units."""
-    sizes = " x ".join(f"{size:.4g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
-    if radius > 0 and spheres.are_single_voxels:
-        text = f"hold the centre voxel alone, since voxels are {sizes} mm: take a larger radius, or 0 if that is meant."
-    elif spheres.are_whole_mask():
-        text = (
-            f"hold the whole mask, all its {spheres.n_voxels} voxels of {sizes} mm, so that all scores are alike: take "
-            "a smaller radius."
-        )
-    else:
-        return
-    warnings.warn(f"radius: spheres of {radius:g} mm {text}", UserWarning, stacklevel=3)
+def _tell(
+    progress: Progress, placed: Placement, radius: float, part: Shard, series: Series, analysis: Analysis, threads: int
+) -> None:
+    """Say what will be read and decoded."""
+    n = len(placed.spheres)
+    of = "" if part == WHOLE else f", of which shard {part} has {placed.stop - placed.first}"
+    progress.say(f"{n} spheres of {radius:g} mm, {series.n_volumes} volumes{of}")
+    progress.say(f"{analysis.engine}; {threads} threads", level=2)
+    progress.say(f"imgs: {series.grid}; {np.count_nonzero(placed.inside)} voxels in the mask", level=3)
+    if not placed.reads_all:
+        progress.say(f"{placed.spheres.n_voxels} of these are near a centre and are read", level=3)
 
 
 def _check_flag(flag: Any, name: str, or_what: str = "") -> None:
