@@ -1,12 +1,43 @@
-"""Data that several test files share."""
+"""Data that several test files share, and what must hold after each of them."""
+
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 from fastsl import make_phantom
+from fastsl._kernels import named
 from fastsl.compiled import CompiledEngine
 from fastsl.general import GeneralEngine
+
+
+def compiled_kernels():
+    """Kernels that this process has compiled or loaded; helpers that tests call are in no cache."""
+    for name in [name for name in sys.modules if name.startswith("fastsl._kernels.")]:
+        for value in vars(sys.modules[name]).values():
+            kernel = getattr(value, "__wrapped__", value)
+            if isinstance(kernel, Dispatcher) and isinstance(kernel._cache, FunctionCache) and kernel.signatures:
+                yield kernel
+
+
+def called_by_name(kernel):
+    """Symbols of the routines that stand in the compiled code of a kernel, as it is in the cache."""
+    index = Path(kernel._cache._cache_file._index_path)
+    code = [file.read_bytes() for file in index.parent.glob(f"{index.stem}.*.nbc")]
+    assert code, f"{kernel} is not in the cache"
+    return {symbol for symbol in named._routines if any(symbol.encode() + b"\0" in each for each in code)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_kernels_call_is_made_ready():
+    """A routine that ``needed`` does not find ends the process of whoever loads the kernel from the cache."""
+    yield
+    for kernel in compiled_kernels():
+        assert called_by_name(kernel) <= named.needed(kernel), kernel
 
 
 @pytest.fixture(scope="session")
