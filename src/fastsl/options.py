@@ -140,7 +140,7 @@ def _add_analysis(how: Any) -> None:
         default="svc",
         metavar="NAME",
         help="svc, RidgeClassifier (the fastest with --permutations), ridge_classifier (nilearn's: RidgeClassifierCV, "
-        "seven times slower), Ridge, ridge (RidgeCV), ... (default: %(default)s)",
+        "six times slower), Ridge, ridge (RidgeCV), ... (default: %(default)s)",
     )
     how.add_argument(
         "--cv",
