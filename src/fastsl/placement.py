@@ -44,8 +44,8 @@ def place_spheres(
 ) -> Placement:
     """Place spheres of ``radius`` mm, in the voxels of ``mask`` or in all, around the centres of ``process_mask``.
 
-    What is needed is whole segments of so many voxels, and those of all centres, also where a shard has few of them: a
-    checkpoint knows the analysis by its matrix.
+    What is needed is whole segments of ``segment`` voxels, as :func:`fastsl.decoders.segment_of` says, and those of all
+    centres, also where a shard has few of them: a checkpoint knows the analysis by its matrix.
     """
     inside = np.ones(grid.shape, bool) if mask is None else mask_on_grid(mask, grid)
     spheres = plan_spheres(inside, grid.affine, radius, centres_on_grid(process_mask, grid))
