@@ -10,9 +10,11 @@ import threading
 import time
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401  scipy brings a BLAS of its own
+from numba.core.caching import IndexDataCacheFile
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastsl
@@ -521,6 +523,25 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert (hits, misses) == (0, 1)
     assert sorted(Path(name).suffix for name in files) == [".nbc", ".nbi"]
     assert run() == (1, 0, files)
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_two_processes_that_compile_at_once_do_not_take_each_others_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(jit, "CACHE_FOLDER", tmp_path)
+
+    def double(x):
+        return x + x
+
+    # As two processes that share a folder: both found no index, and one saved all between the other's two files.
+    one, other, later = (jit.kernel(double) for _ in range(3))
+    monkeypatch.setattr(IndexDataCacheFile, "_load_index", lambda _: {})
+    file = one._cache._cache_file
+    save = file._save_data
+    monkeypatch.setattr(file, "_save_data", lambda *data: (other(1.5), save(*data)))
+    assert (one(1), other(1.5)) == (2, 3.0)
+    monkeypatch.undo()
+    assert (later(1.5), later(1)) == (3.0, 2)
+    assert sum(later.stats.cache_hits.values()) == 1  # the index that was written last knows the other's
 
 
 PROBE_HELPER = """

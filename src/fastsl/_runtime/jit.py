@@ -9,14 +9,15 @@ LinearSVC, 9 of 26 for ridge), and Numba's threads do not survive a fork.
 
 Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
 with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
-digest of every kernel source, and a change anywhere makes a new one. ``fastmath`` stays off everywhere: results
-must not depend on how a loop was vectorised.
+digest of every kernel source, and a change anywhere makes a new one. In it, no two processes write the same file, see
+:func:`_name_files_apart`. ``fastmath`` stays off everywhere: results must not depend on how a loop was vectorised.
 """
 
 import hashlib
 import os
 import tempfile
 import threading
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     else:
         with _caching():
             compiled = numba.njit(cache=True, **_OPTIONS)(function)
+            _name_files_apart(compiled)
     if not numba.config.DISABLE_JIT:
         compiled.compile = stopped_collector()(compiled.compile)
     return compiled
@@ -114,6 +116,7 @@ def c_function(signature: Any, function: Callable[..., Any], *, only_cached: boo
     if CACHE_FOLDER is not None:
         with _caching():
             compiled.enable_caching()
+            _name_files_apart(compiled)
     with stopped_collector():
         compiled.compile()
     return compiled
@@ -129,6 +132,18 @@ def _caching() -> Iterator[None]:
             yield
         finally:
             numba.config.CACHE_DIR = previous
+
+
+def _name_files_apart(compiled: Any) -> None:
+    """Save the code of this function in files that no other process writes.
+
+    Numba numbers a function's files, and writes first an index of them, then the code. Where two processes that share a
+    folder compile for different processors or types at the same time, both take number 1; one's index may then name
+    the other's code, which every later process would run: with an instruction that its processor does not have.
+    """
+    if not numba.config.DISABLE_JIT:
+        file = compiled._cache._cache_file
+        file._data_name_pattern = file._data_name_pattern.replace("{number", f"{uuid.uuid4().hex[:12]}-{{number")
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
