@@ -41,13 +41,15 @@ contract: $(VENV)/made-test  ## Imports go downwards only
 # A warm cache would hold kernels that were compiled without the switch, so each pass has a fresh one.
 nojit: $(VENV)/made-test  ## Kernels as plain Python, for coverage
 	rm -rf $(VENV)/cache-nojit
-	NUMBA_CACHE_DIR=$(VENV)/cache-nojit NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -q $(KERNEL_TESTS)
+	NUMBA_CACHE_DIR=$(VENV)/cache-nojit NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest $(BESIDE) $(KERNEL_TESTS)
 	$(BIN)/python -m coverage report --include='src/fastsl/_kernels/*' --fail-under=90
 
 bounds: $(VENV)/made-test  ## Kernels with every index checked
 	rm -rf $(VENV)/cache-bounds
-	NUMBA_CACHE_DIR=$(VENV)/cache-bounds NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+	NUMBA_CACHE_DIR=$(VENV)/cache-bounds NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest $(BESIDE) $(KERNEL_TESTS)
 
+# Of runs side by side, which would write one cache.
+BESIDE = -q -p no:cacheprovider
 KERNEL_TESTS = $(wildcard tests/test_kernels*.py) tests/test_neighbours.py tests/test_parts.py
 
 readme: $(VENV)/made-test  ## Run what README.md and the docs tell people to run
@@ -61,7 +63,7 @@ oldest:
 	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-oldest/bin/python .ci/oldest.py pyproject.toml > $(VENV)-oldest/constraints.txt
 	$(VENV)-oldest/bin/python -m pip install --quiet -e '.[test]' -c $(VENV)-oldest/constraints.txt
-	NUMBA_CACHE_DIR=$(VENV)-oldest/cache $(VENV)-oldest/bin/python -m pytest -q -m 'not slow'
+	NUMBA_CACHE_DIR=$(VENV)-oldest/cache $(VENV)-oldest/bin/python -m pytest $(BESIDE) -m 'not slow'
 
 bench: $(VENV)/made-test  ## The comparison with nilearn; writes bench/results.md
 	$(BIN)/python bench/compare.py

@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 import naive
 from fastsl import metrics, search_light
 from fastsl._kernels import bayes, centroid
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
+from fastsl._kernels.additive import SEGMENT, accumulate, add_stretches, find_stretches, typical
 from fastsl._kernels.bayes_classes import RoundedSums, largest_error
 from fastsl._kernels.block import Block
 from fastsl._runtime.launch import kernel_threads
@@ -291,13 +291,14 @@ def test_the_largest_error_is_one():
         rng.uniform(1.0, 1.0001, (2 * SEGMENT, n_columns)) * np.where(np.arange(2 * SEGMENT) % 2, 1.0, -1.0)[:, None]
     )
     zero = np.zeros(len(exact))
-    sums = RoundedSums(exact.astype(np.float32), np.abs(exact).max(axis=1), zero, zero, zero)
+    sums = RoundedSums(exact.astype(np.float32), np.abs(exact).max(axis=1), zero, zero)
     found, shift = np.zeros(n_columns), np.zeros(2, np.int64)
-    add_members(sums.rows, shift, members, found[:0], found)
+    stretches = find_stretches(members, shift, np.empty((3, 2), np.int64))
+    add_stretches(sums.rows, stretches, found[:0], found)
     expected = exact[1] - exact[0] + exact[3] - exact[2] + exact[64]
     largest = np.abs(found - expected).max()
-    assert largest <= largest_error(members, shift, sums, 0.0)
-    assert largest > 0.5 * largest_error(members, shift, sums, 0.0)
+    assert largest <= largest_error(stretches, sums, 0.0)
+    assert largest > 0.5 * largest_error(stretches, sums, 0.0)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy", "f1_macro"])
@@ -352,7 +353,10 @@ def test_sums_of_members_from_prefix_sums():
         np.arange(n),
     ):
         exact, rough = np.full(width, 7.0), np.full(width, 7.0)
-        add_members(P, shift, members, exact, rough)
+        stretches = find_stretches(members, shift, np.empty((len(members), 2), np.int64))
+        listed = np.concatenate([np.arange(first, last + 1) for first, last in stretches])
+        np.testing.assert_array_equal(listed, members + shift[members // SEGMENT])
+        add_stretches(P, stretches, exact, rough)
         expected = 7.0 + rows[members].sum(axis=0)
         np.testing.assert_allclose(exact, expected[:width], rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(rough, expected[width:], rtol=1e-5, atol=1e-5)

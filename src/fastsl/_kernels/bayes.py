@@ -19,7 +19,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members, rough_part, typical
+from fastsl._kernels.additive import (
+    SEGMENT,
+    accumulate,
+    add_stretches,
+    find_stretches,
+    room_for_stretches,
+    rough_part,
+    typical,
+)
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
 from fastsl._runtime.jit import helper, kernel
@@ -147,19 +155,27 @@ def tabulate_bayes(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def added_variances(members, shift, voxels, sums, smoothing, added):
-    """What is added to the variances of each fold; the smallest of all variances, and the most that is added."""
-    least, least_added, most = np.inf, -1.0, -np.inf
+def added_variances(stretches, voxels, sums, smoothing, added):
+    """What is added to the variances of each fold; returns the most of it."""
+    least_added, most = -1.0, -np.inf
     added[:] = -1.0
-    for v in members:
-        place = v + shift[v // SEGMENT]
-        least = min(least, sums.least[place])
-        if sums.most[place] > least_added:  # else no fold has its largest variance here
-            least_added = _raise_to(voxels.total[place], added)
+    for s in range(stretches.shape[0]):
+        for v in range(stretches[s, 0], stretches[s, 1] + 1):
+            if sums.most[v] > least_added:  # else no fold has its largest variance here
+                least_added = _raise_to(voxels.total[v], added)
     for fold in range(added.shape[0]):
         added[fold] *= smoothing
         most = max(most, added[fold])
-    return least, most
+    return most
+
+
+@helper
+def _smallest_variance(stretches, sums):
+    least = np.inf
+    for s in range(stretches.shape[0]):
+        for v in range(stretches[s, 0], stretches[s, 1] + 1):
+            least = min(least, sums.least[v])
+    return least
 
 
 @helper
@@ -179,11 +195,11 @@ def _to_first_order(constant, contrast, added, slope, row):
 
 
 @helper
-def _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, row):
+def _bayes_by_sums(stretches, sums, folds, log_prior, added, exact, rough, row):
     """Evidence of one sphere to first order in ``added``."""
     exact[:] = 0.0
     rough[:] = 0.0
-    add_members(sums.rows, shift, members, exact, rough)
+    add_stretches(sums.rows, stretches, exact, rough)
     n_test, place = folds.test.shape[0], 0
     for fold in range(added.shape[0]):
         e_0, n = folds.first[fold], folds.test_ptr[fold + 1] - folds.test_ptr[fold]
@@ -239,15 +255,19 @@ def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, st
     zero; -1: fewer than ``min_voxels``.
     """
     added, exact = np.empty(folds.first.shape[0] - 1), np.empty(sums.n_exact)
-    rough = np.empty(folds.test.shape[0] + sums.n_exact)
+    rough, room = np.empty(folds.test.shape[0] + sums.n_exact), room_for_stretches(block)
     for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            least, most = added_variances(members, shift, voxels, sums, smoothing, added)
+            stretches = find_stretches(members, shift, room)
+            most, least = (
+                added_variances(stretches, voxels, sums, smoothing, added),
+                _smallest_variance(stretches, sums),
+            )
             if least > 0.0 and most <= _FIRST_ORDER * least:
                 status[b] = 0
-                _bayes_by_sums(members, shift, sums, folds, log_prior, added, exact, rough, out[b])
+                _bayes_by_sums(stretches, sums, folds, log_prior, added, exact, rough, out[b])
             else:
                 status[b] = _bayes_by_voxels(block.X, members, shift, voxels, folds, log_prior, added, out[b])
         if status[b] != 0:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsl._kernels.additive import SEGMENT, add_members
+from fastsl._kernels.additive import SEGMENT, add_stretches, find_stretches, room_for_stretches
 from fastsl._kernels.bayes import LARGEST_SQUARE, added_variances, range_of_variances, smallest_in_sums
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import measure_moments, take_tested
@@ -33,8 +33,7 @@ class RoundedSums(NamedTuple):
 
     rows: NDArray[np.float32]  # (n_voxels, n_contrasts) prefix sums of contrasts, entry after entry
     reach: NDArray[np.float64]  # (n_voxels,) largest of a row before it was rounded, and a little
-    steep: NDArray[np.float64]  # (n_voxels,)
-    least: NDArray[np.float64]  # (n_voxels,) smallest variance of a class; 0 for a voxel that is left out of the sums
+    steep: NDArray[np.float64]  # (n_voxels,); infinite for a voxel that is left out of the sums
     most: NDArray[np.float64]  # (n_voxels,) largest variance of a fold
 
 
@@ -81,17 +80,18 @@ def _classes_segment(X, segment, place, folds, voxels, sums):
     first, last = segment * SEGMENT, min(X.shape[0], (segment + 1) * SEGMENT)
     n_columns = sums.rows.shape[1]
     tested, contrasts, carried = np.empty(folds.test.shape[0], np.float32), np.empty(n_columns), np.zeros(n_columns)
+    least = np.empty(last - first)
     for v in range(first, last):
         measure_moments(X[v], folds, voxels, v + place)
-        sums.least[v + place], sums.most[v + place] = range_of_variances(voxels, v + place)
-    limit, highest = smallest_in_sums(sums.least[first + place : last + place]), 0.0
+        least[v - first], sums.most[v + place] = range_of_variances(voxels, v + place)
+    limit, highest = smallest_in_sums(least), 0.0
     for v in range(first, last):
-        largest, sums.steep[v + place] = np.inf, 0.0
-        if sums.least[v + place] >= limit:
+        largest = np.inf
+        if least[v - first] >= limit:
             take_tested(X[v], folds, tested)
             largest, sums.steep[v + place] = _contrasts(tested, voxels, folds, v + place, contrasts)
         if not largest <= LARGEST_SQUARE:
-            sums.least[v + place] = 0.0
+            sums.steep[v + place] = np.inf
             contrasts[:] = 0.0
         reach = _add_and_round(contrasts, carried, sums.rows[v + place])
         highest = max(highest, reach)
@@ -106,17 +106,20 @@ def tabulate_classes(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def largest_error(members, shift, sums, most):
-    """How far a contrast of one sphere may be off, if at most ``most`` is added to variances."""
-    rounded, steep, n = 0.0, 0.0, members.shape[0]
-    for k in range(n):
-        v, place = members[k], members[k] + shift[members[k] // SEGMENT]
-        steep += sums.steep[place]
-        if k + 1 == n or members[k + 1] != v + 1 or members[k + 1] % SEGMENT == 0:
-            rounded += sums.reach[place]
-        if v % SEGMENT != 0 and (k == 0 or members[k - 1] != v - 1):
-            rounded += sums.reach[place - 1]
-    return _ROUNDING * rounded + most * steep
+def largest_error(stretches, sums, smoothing):
+    """How far a contrast of one sphere may be off; infinite where a voxel is left out of the sums."""
+    rounded, steep, most = 0.0, 0.0, 0.0
+    for s in range(stretches.shape[0]):
+        first, last = stretches[s, 0], stretches[s, 1]
+        rounded += sums.reach[last]
+        if first % SEGMENT != 0:
+            rounded += sums.reach[first - 1]
+        of_stretch = 0.0  # a sum that waits for no other stretch's
+        for v in range(first, last + 1):
+            of_stretch += sums.steep[v]
+            most = max(most, sums.most[v])
+        steep += of_stretch
+    return _ROUNDING * rounded + smoothing * most * steep if steep < np.inf else np.inf
 
 
 @helper
@@ -150,12 +153,47 @@ def _is_certain(folds, fold, i, error, row):
 
 
 @helper
-def _some_variance_is_zero(members, shift, voxels, folds, added):
-    for fold in range(added.shape[0]):
-        for e in range(folds.first[fold], folds.first[fold + 1]):
-            for v in members:
-                if not voxels.var[v + shift[v // SEGMENT], e] + added[fold] > 0.0:
-                    return True
+def _all_are_certain(folds, fold, error, row, ranked):
+    """Whether :func:`_is_certain` of all test samples of a fold; ``ranked`` (2, n_test) is room for two of each.
+
+    In loops that LLVM vectorises: one sample after the other took 2.8 us of the 7.9 of a sphere.
+    """
+    first, last = folds.first[fold], folds.first[fold + 1]
+    n, n_doubtful = folds.test_ptr[fold + 1] - folds.test_ptr[fold], 0
+    if last - first < 2:
+        return True
+    if last - first == 2:
+        contrast = row[folds.start[first] : folds.start[first] + n]
+        for i in range(n):
+            n_doubtful += not abs(contrast[i]) > error
+        return n_doubtful == 0
+    largest, second = ranked[0, :n], ranked[1, :n]
+    largest[:] = -np.inf
+    second[:] = -np.inf
+    for e in range(first, last):
+        _rank(row[folds.start[e] : folds.start[e] + n], largest, second)
+    for i in range(n):
+        n_doubtful += not largest[i] - second[i] > 2.0 * error
+    return n_doubtful == 0
+
+
+@helper
+def _rank(values, largest, second):
+    """Take one class more into the largest and the second largest value of each sample; NaN makes them equal."""
+    for i in range(values.shape[0]):
+        lower = values[i] if values[i] < largest[i] else largest[i]
+        second[i] = lower if lower > second[i] else second[i]
+        largest[i] = values[i] if values[i] > largest[i] else largest[i]
+
+
+@helper
+def _some_variance_is_zero(stretches, voxels, folds, added):
+    for s in range(stretches.shape[0]):
+        for v in range(stretches[s, 0], stretches[s, 1] + 1):
+            for fold in range(added.shape[0]):
+                for e in range(folds.first[fold], folds.first[fold + 1]):
+                    if not voxels.var[v, e] + added[fold] > 0.0:
+                        return True
     return False
 
 
@@ -184,8 +222,6 @@ def _settle(X, members, shift, voxels, folds, fold, log_prior, added, error, row
         if not _is_certain(folds, fold, i, error, row):
             doubtful[n_doubtful] = i
             n_doubtful += 1
-    if n_doubtful == 0:
-        return
     classes = np.empty((members.shape[0], 4))
     for e in range(e_0 + 1, folds.first[fold + 1]):
         half = _two_classes(members, shift, voxels, e_0, e, added, classes)
@@ -205,22 +241,24 @@ def classes_of_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, ou
     One column for two classes, else one a class, that of the first 0. Status as in
     :func:`fastsl._kernels.bayes.naive_bayes`.
     """
-    added, total = np.empty(folds.first.shape[0] - 1), np.empty(sums.rows.shape[1])
+    total, ranked = np.empty(sums.rows.shape[1]), np.empty((2, folds.test.shape[0]))
+    added, room = np.empty(folds.first.shape[0] - 1), room_for_stretches(block)
     for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
-        status[b] = -1
+        stretches = find_stretches(members, shift, room)
+        status[b], error = -1, np.inf
         if members.shape[0] >= block.min_voxels:
-            status[b], error = 0, np.inf
-            least, most = added_variances(members, shift, voxels, sums, smoothing, added)
-            if least > 0.0:
-                error = largest_error(members, shift, sums, most)
-            elif _some_variance_is_zero(members, shift, voxels, folds, added):
-                status[b] = 1
+            status[b], error = 0, largest_error(stretches, sums, smoothing)
+            if error == np.inf:
+                added_variances(stretches, voxels, sums, smoothing, added)
+                status[b] = _some_variance_is_zero(stretches, voxels, folds, added)
         if status[b] != 0:
             out[b] = np.nan
             continue
         total[:] = 0.0
-        add_members(sums.rows, shift, members, total[:0], total)
+        add_stretches(sums.rows, stretches, total[:0], total)
         _write_contrasts(total, folds, log_prior, out[b])
         for fold in range(added.shape[0]):
-            _settle(block.X, members, shift, voxels, folds, fold, log_prior, added[fold], error, out[b])
+            if not _all_are_certain(folds, fold, error, out[b], ranked):
+                added_variances(stretches, voxels, sums, smoothing, added)
+                _settle(block.X, members, shift, voxels, folds, fold, log_prior, added[fold], error, out[b])

@@ -12,7 +12,14 @@ their columns, to which they add with opposite signs, so that equal classes give
 
 import numpy as np
 
-from fastsl._kernels.additive import SEGMENT, accumulate, add_members, typical
+from fastsl._kernels.additive import (
+    SEGMENT,
+    accumulate,
+    add_stretches,
+    find_stretches,
+    room_for_stretches,
+    typical,
+)
 from fastsl._kernels.over_spheres import over_spheres
 from fastsl._kernels.voxels import add_squares, measure_moments, take_tested
 from fastsl._runtime.jit import helper, kernel
@@ -95,7 +102,7 @@ def tabulate_centroids(X, segments, shift, folds, voxels, sums):
 
 
 @helper
-def _centroid_sphere(X, members, shift, voxels, sums, folds, log_prior, by_distance, row):
+def _centroid_sphere(X, members, shift, room, voxels, sums, folds, log_prior, by_distance, row):
     """What predicts, -d_k or the scores, and the scores: voxels in units of their deviation within classes.
 
         score_k(x) = 2 log prior_k - sum_v (x_v - m_kv)^2 / s2_v,    s2_v = sum_k n_k s2_kv / (n - n_classes)
@@ -103,7 +110,7 @@ def _centroid_sphere(X, members, shift, voxels, sums, folds, log_prior, by_dista
     Returns 1 where no voxel of a fold's training samples varies.
     """
     row[:] = 0.0
-    add_members(sums.rows, shift, members, row, row[:0])
+    add_stretches(sums.rows, find_stretches(members, shift, room), row, row[:0])
     for v in members:
         place = v + shift[v // SEGMENT]
         if sums.least[place] == 0.0:
@@ -132,10 +139,13 @@ def _centroid_sphere(X, members, shift, voxels, sums, folds, log_prior, by_dista
 @over_spheres
 def nearest_centroid(block, shift, voxels, sums, folds, log_prior, by_distance, out, status):
     """What predicts and scores ``out`` (n_centres, n_out); status as in :func:`fastsl._kernels.bayes.naive_bayes`."""
+    room = room_for_stretches(block)
     for b in block.order:
         members = block.indices[block.indptr[b] : block.indptr[b + 1]]
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
-            status[b] = _centroid_sphere(block.X, members, shift, voxels, sums, folds, log_prior, by_distance, out[b])
+            status[b] = _centroid_sphere(
+                block.X, members, shift, room, voxels, sums, folds, log_prior, by_distance, out[b]
+            )
         if status[b] != 0:
             out[b] = np.nan

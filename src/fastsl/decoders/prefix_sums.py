@@ -60,12 +60,12 @@ class RoundedRows:
     @property
     def n_bytes(self) -> int:
         """Of a voxel."""
-        return 4 * self.n_columns + 32
+        return 4 * self.n_columns + 24
 
     def allocate(self, n_rows: int) -> bayes_classes.RoundedSums:
         """An empty table."""
         rows = _aligned(n_rows, self.n_columns, np.dtype(np.float32))
-        return bayes_classes.RoundedSums(rows, *(np.empty(n_rows) for _ in range(4)))
+        return bayes_classes.RoundedSums(rows, *(np.empty(n_rows) for _ in range(3)))
 
 
 def _aligned(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
