@@ -115,7 +115,7 @@ def run(command, cache=None):
 
 
 def forget_libraries():
-    """Have compiled libraries read from the disk again, as after a boot.
+    """Have compiled libraries read from the disk again, as after a boot, where no other process has them.
 
     Linux holds a file that was just written, as after an installation, in larger pieces and maps a piece as a whole
     (6.18, ext4): 99 instead of 40 MB of llvmlite's library count for a process, whatever it uses of them.

@@ -8,7 +8,7 @@ import sys
 import numba as nb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastsl._kernels import lapack, matrices, named
@@ -293,6 +293,7 @@ def test_all_orders_have_a_way(n):
     np.testing.assert_array_equal(U[elsewhere], JUNK)
 
 
+@settings(deadline=None)
 @given(st.integers(4, 60), st.floats(0, 12), st.integers(0, 10**6))
 def test_factors_are_as_exact_as_those_of_the_library(n, digits, seed):
     """|R' R - A| is within n eps |A| for any conditioning (Higham, Accuracy and Stability, theorem 10.3)."""

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401  scipy brings a BLAS of its own
+from numba import types
 from numba.core.caching import IndexDataCacheFile
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -432,6 +433,8 @@ def test_two_python_threads_may_search_at_once():
 
 # The compile cache
 
+KERNELS = f"kernels-{fastsl.__version__}-{jit.source_digest()}-numba-{numba.__version__}"
+
 
 @pytest.fixture
 def package_copy(tmp_path):
@@ -460,10 +463,10 @@ def test_the_digest_is_blind_to_what_is_not_compiled(package_copy):
     assert jit.source_digest(package_copy) == jit.source_digest(PACKAGE)
 
 
-def test_the_folder_is_named_after_version_and_digest(monkeypatch, tmp_path):
+def test_the_folder_is_named_after_versions_and_digest(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     folder = jit._find_cache_folder()
-    assert folder == tmp_path / f"kernels-{fastsl.__version__}-{jit.source_digest()}"
+    assert folder == tmp_path / KERNELS
     assert list(folder.iterdir()) == []
 
 
@@ -514,7 +517,7 @@ def compiled_files(folder):
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     def run():
         facts = json.loads(run_python(LISTED, NUMBA_CACHE_DIR=tmp_path).stdout)
-        assert facts["folder"] == str(tmp_path / f"kernels-{fastsl.__version__}-{jit.source_digest()}")
+        assert facts["folder"] == str(tmp_path / KERNELS)
         assert facts["setting"] == [str(tmp_path)] * 2  # as numba read it, not our folder
         assert facts["middle"] == [0, 1, 2]
         return facts["hits"], facts["misses"], compiled_files(Path(facts["folder"]))
@@ -542,6 +545,18 @@ def test_two_processes_that_compile_at_once_do_not_take_each_others_code(monkeyp
     monkeypatch.undo()
     assert (later(1.5), later(1)) == (3.0, 2)
     assert sum(later.stats.cache_hits.values()) == 1  # the index that was written last knows the other's
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_names_of_code_are_drawn_when_it_is_saved(monkeypatch, tmp_path):
+    """So that processes forked from one that has the kernel, but no code of it, take different ones."""
+    monkeypatch.setattr(jit, "CACHE_FOLDER", tmp_path)
+    kernel = jit.kernel(lambda x: x)
+    routine = jit.c_function(types.float64(types.float64), lambda x: x)
+    for file in (kernel._cache._cache_file, routine._cache._cache_file):
+        names = {file._data_name(1) for _ in range(2)}
+        assert len(names) == 2
+        assert all(name.endswith("-1.nbc") for name in names)
 
 
 PROBE_HELPER = """

@@ -261,10 +261,8 @@ def naive_bayes(block, shift, voxels, sums, folds, log_prior, smoothing, out, st
         status[b] = -1
         if members.shape[0] >= block.min_voxels:
             stretches = find_stretches(members, shift, room)
-            most, least = (
-                added_variances(stretches, voxels, sums, smoothing, added),
-                _smallest_variance(stretches, sums),
-            )
+            most = added_variances(stretches, voxels, sums, smoothing, added)
+            least = _smallest_variance(stretches, sums)
             if least > 0.0 and most <= _FIRST_ORDER * least:
                 status[b] = 0
                 _bayes_by_sums(stretches, sums, folds, log_prior, added, exact, rough, out[b])

@@ -179,7 +179,7 @@ def _all_are_certain(folds, fold, error, row, ranked):
 
 @helper
 def _rank(values, largest, second):
-    """Take one class more into the largest and the second largest value of each sample; NaN makes them equal."""
+    """Take one class more into the largest and the second largest value of each sample."""
     for i in range(values.shape[0]):
         lower = values[i] if values[i] < largest[i] else largest[i]
         second[i] = lower if lower > second[i] else second[i]

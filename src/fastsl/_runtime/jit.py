@@ -9,8 +9,9 @@ LinearSVC, 9 of 26 for ridge), and Numba's threads do not survive a fork.
 
 Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
 with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
-digest of every kernel source, and a change anywhere makes a new one. In it, no two processes write the same file, see
-:func:`_name_files_apart`. ``fastmath`` stays off everywhere: results must not depend on how a loop was vectorised.
+digest of every kernel source, and a change anywhere makes a new one; and after Numba's version, of which another one
+would begin anew. In it, no process takes another's code for its own, see :func:`_name_files_apart`. ``fastmath`` stays
+off everywhere: results must not depend on how a loop was vectorised.
 """
 
 import hashlib
@@ -67,7 +68,7 @@ def _usable(folder: Path) -> bool:
 
 def _find_cache_folder() -> Path | None:
     try:
-        folder = cache_base() / f"kernels-{__version__}-{source_digest()}"
+        folder = cache_base() / f"kernels-{__version__}-{source_digest()}-numba-{numba.__version__}"
     except RuntimeError:  # Path.home() where no home directory can be determined
         return None
     if _usable(folder):
@@ -135,15 +136,20 @@ def _caching() -> Iterator[None]:
 
 
 def _name_files_apart(compiled: Any) -> None:
-    """Save the code of this function in files that no other process writes.
+    """Save the code of this function in files of names that no other process takes.
 
     Numba numbers a function's files, and writes first an index of them, then the code. Where two processes that share a
     folder compile for different processors or types at the same time, both take number 1; one's index may then name
-    the other's code, which every later process would run: with an instruction that its processor does not have.
+    the other's code, which every later process would run: with an instruction that its processor does not have. With
+    names of their own, the worst is that one's index takes the place of the other's, which compiles again next time.
+
+    Names are drawn when code is saved, since a process may be forked before.
     """
-    if not numba.config.DISABLE_JIT:
-        file = compiled._cache._cache_file
-        file._data_name_pattern = file._data_name_pattern.replace("{number", f"{uuid.uuid4().hex[:12]}-{{number")
+    file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    pattern = getattr(file, "_data_name_pattern", "")
+    if "{number" in pattern:  # as Numba has it; there is no cache without compilation
+        unique = pattern.replace("{number", "{unique}-{number")
+        file._data_name = lambda number: unique.format(unique=uuid.uuid4().hex[:12], number=number)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
