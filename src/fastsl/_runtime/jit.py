@@ -8,10 +8,10 @@ one is compiled in four layers, each of which optimises and translates all that 
 LinearSVC, 9 of 26 for ridge), and Numba's threads do not survive a fork.
 
 Numba's cache looks at the file of what Python calls only; a helper that changed in another file would go on answering
-with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version and a
-digest of every kernel source, and a change anywhere makes a new one; and after Numba's version, of which another one
-would begin anew. In it, no process takes another's code for its own, see :func:`_name_files_apart`. ``fastmath`` stays
-off everywhere: results must not depend on how a loop was vectorised.
+with the old code (numba issues 1833, 9312). The cache therefore lives in a folder named after the package version, a
+digest of every kernel source, so that a change anywhere makes a new one, and Numba's version, since two of them would
+discard each other's index. In it, no process takes another's code for its own, see :func:`_name_files_apart`.
+``fastmath`` stays off everywhere: results must not depend on how a loop was vectorised.
 """
 
 import hashlib
